@@ -1,0 +1,206 @@
+"""Generates scenes like the published ones, in the published file format.
+
+    python -m multi_object_datasets.generate NAME --num-examples N --seed S --out FILE
+
+The same seed gives the same bytes, whatever the number of workers. An interrupted generation keeps its finished parts
+in FILE.parts and continues from them; FILE itself appears only when it is whole.
+"""
+
+import argparse
+import concurrent.futures
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import pickle
+import shutil
+import subprocess
+import sys
+import threading
+
+import tqdm
+
+from multi_object_datasets import generators
+from multi_object_datasets.errors import DatasetError
+from multi_object_datasets.generators.worker import SPLITS
+
+
+class _Worker:
+    """A worker process; `draw` asks it for scenes."""
+
+    def __init__(self):
+        root = str(pathlib.Path(__file__).resolve().parent.parent)
+        path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "multi_object_datasets.generators.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # Draws with one core: the others have workers of their own.
+            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        )
+
+    def draw(self, request):
+        """Returns the serialised scenes of a request; raises the DatasetError that the worker met."""
+        try:
+            pickle.dump(request, self._process.stdin)
+            self._process.stdin.flush()
+            reply = pickle.load(self._process.stdout)
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
+            raise DatasetError(
+                f"a worker process of the {request['name']} generator ended "
+                f"(exit code {self._process.wait()}); the same command continues from the finished parts"
+            ) from error
+        if isinstance(reply, DatasetError):
+            raise reply
+        return reply
+
+    def close(self):
+        self._process.kill()
+        self._process.wait()
+        self._process.stdin.close()
+        self._process.stdout.close()
+
+
+def _write_part(part, records):
+    """Writes a part under a temporary name and renames it when it is whole."""
+    import tensorflow as tf  # Here, because the workers import this package and need no TensorFlow.
+
+    temporary = part.with_suffix(".partial")
+    with tf.io.TFRecordWriter(str(temporary), tf.io.TFRecordOptions("GZIP")) as writer:
+        for record in records:
+            writer.write(record)
+    os.replace(temporary, part)
+
+
+@contextlib.contextmanager
+def _parts(directory, plan):
+    """Makes or reopens the directory of finished parts, locked against a second process for the `with` block."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(directory / "plan.json", "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DatasetError(f"another process is generating into {directory}") from None
+        file.seek(0)
+        text = file.read()
+        if not text:
+            json.dump(plan, file)
+            file.flush()
+        elif text != json.dumps(plan):
+            raise DatasetError(
+                f"{directory} holds the parts of another generation, {text}; "
+                "give the same arguments to continue it, or remove the directory"
+            )
+        yield
+
+
+def _draw_parts(missing, requests, workers, progress):
+    """Has the worker processes draw the missing parts; `requests` gives the request of each part."""
+    local, started = threading.local(), []
+
+    def draw(part):
+        if not hasattr(local, "worker"):
+            local.worker = _Worker()
+            started.append(local.worker)
+        request = requests[part]
+        _write_part(part, local.worker.draw(request))
+        return request["stop"] - request["start"]
+
+    pool = concurrent.futures.ThreadPoolExecutor(min(workers, len(missing)))
+    try:
+        for future in concurrent.futures.as_completed([pool.submit(draw, p) for p in missing]):
+            progress.update(future.result())
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in started:
+            worker.close()
+
+
+def generate(
+    name, num_examples, path, seed=0, split="train", variant=None, workers=None, quiet=False
+):
+    """Generates a file of scenes.
+
+    Args:
+        name: data set, one of `generators.NAMES`.
+        num_examples: number of scenes.
+        path: file to write, GZIP TFRecords as published; must not exist yet.
+        seed: non-negative int; scene i is a function of (name, variant, seed, split, i).
+        split: "train" or "test": the two draw from seeds apart.
+        variant: one of the data set's variants, default its first.
+        workers: number of processes, default the number of CPUs.
+        quiet: no progress on stderr.
+
+    Raises:
+        DatasetError: bad arguments, `path` exists, or its parts belong to other arguments.
+    """
+    module, variant = generators.load(name, variant)
+    if split not in SPLITS:
+        raise DatasetError(f"split {split!r} must be one of {', '.join(SPLITS)}")
+    workers = os.cpu_count() if workers is None else workers
+    for label, value, least in (
+        ("num_examples", num_examples, 1), ("seed", seed, 0), ("workers", workers, 1)
+    ):
+        if value < least:
+            raise DatasetError(f"{label} must be at least {least}, not {value}")
+    path = pathlib.Path(path)
+    if path.exists():
+        raise DatasetError(f"{path} exists; remove it or give another name")
+
+    scenes = {"name": name, "variant": variant, "seed": seed, "split": split}
+    directory = path.with_name(path.name + ".parts")
+    try:
+        with _parts(directory, {**scenes, "num_examples": num_examples}):
+            requests = {}
+            for start in range(0, num_examples, module.CHUNK_SIZE):
+                stop = min(start + module.CHUNK_SIZE, num_examples)
+                part = directory / f"{start:09d}.tfrecords"
+                requests[part] = {**scenes, "start": start, "stop": stop}
+            missing = [part for part in requests if not part.exists()]
+            done = num_examples - sum(requests[p]["stop"] - requests[p]["start"] for p in missing)
+            with tqdm.tqdm(
+                total=num_examples,
+                initial=done,
+                desc=path.name,
+                unit="scene",
+                disable=quiet,
+                mininterval=0.5 if sys.stderr.isatty() else 30,
+            ) as progress:
+                if missing:
+                    _draw_parts(missing, requests, workers, progress)
+            # Gzip files one after the other are a gzip file.
+            whole = directory / "whole"
+            with open(whole, "wb") as target:
+                for part in requests:
+                    with open(part, "rb") as source:
+                        shutil.copyfileobj(source, target)
+            if path.exists():
+                raise DatasetError(f"{path} was made by someone else meanwhile; parts are in {directory}")
+            os.replace(whole, path)
+            shutil.rmtree(directory)
+    except OSError as error:
+        raise DatasetError(f"cannot write {path}: {error}") from error
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        prog="python -m multi_object_datasets.generate", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("name", metavar="NAME", help=", ".join(generators.NAMES))
+    parser.add_argument("--num-examples", type=int, required=True, metavar="N")
+    parser.add_argument("--seed", type=int, default=0, metavar="S")
+    parser.add_argument("--out", required=True, metavar="FILE", dest="path")
+    parser.add_argument("--split", default="train", help="train or test: seeds apart")
+    parser.add_argument("--variant", metavar="V", help="variant of the data set")
+    parser.add_argument("--workers", type=int, metavar="W", help="default: number of CPUs")
+    try:
+        generate(**vars(parser.parse_args(argv)))
+    except DatasetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

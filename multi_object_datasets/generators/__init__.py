@@ -1,0 +1,38 @@
+"""Scene generators, one module for each data set.
+
+Every module has
+- `VARIANTS`: the names that `variant` may take, the first one being the default; empty if there is only one kind;
+- `CHUNK_SIZE`: scenes written before the next safe point for an interrupted generation;
+- `scene(rng, variant)`: one scene drawn from a `numpy.random.Generator`, as a dict of arrays. uint8 arrays are
+  stored as one byte per element, float32 arrays as float lists, both flattened.
+"""
+
+import importlib
+
+from multi_object_datasets.errors import DatasetError
+
+NAMES = ("tetrominoes", "multi_dsprites", "clevr_with_masks", "objects_room", "shapes")
+
+
+def load(name, variant=None):
+    """Imports a generator and checks the variant.
+
+    Args:
+        name: one of `NAMES`.
+        variant: one of the generator's `VARIANTS`, or None for the first.
+
+    Returns:
+        (module, variant), the variant None for a generator without variants.
+
+    Raises:
+        DatasetError: no such generator or variant.
+    """
+    if name not in NAMES:
+        raise DatasetError(f"no generator {name!r}; there are: {', '.join(NAMES)}")
+    module = importlib.import_module(f"{__name__}.{name}")
+    if variant is None:
+        return module, (module.VARIANTS or (None,))[0]
+    if variant not in module.VARIANTS:
+        known = ", ".join(module.VARIANTS) or "none"
+        raise DatasetError(f"{name} has no variant {variant!r}; there are: {known}")
+    return module, variant

@@ -1,0 +1,52 @@
+"""A worker process of the generator: reads requests from stdin, draws the scenes, writes them to stdout.
+
+A process of its own, started anew rather than forked, because Blender and 3D libraries do not share one with
+TensorFlow; it ends when its stdin is closed, so also when its parent dies.
+"""
+
+import os
+import pickle
+import sys
+
+import numpy as np
+
+from multi_object_datasets import generators
+from multi_object_datasets.errors import DatasetError
+from multi_object_datasets.generators import example
+
+SPLITS = ("train", "test")
+
+
+def scene_rng(seed, split, index):
+    """Returns the random generator of one scene, a function of (seed, split, index) alone."""
+    return np.random.default_rng(np.random.SeedSequence([seed, SPLITS.index(split), index]))
+
+
+def draw(request):
+    """Returns the serialised scenes [start, stop) that a request asks for."""
+    module, variant = generators.load(request["name"], request["variant"])
+    return [
+        example.encode(module.scene(scene_rng(request["seed"], request["split"], i), variant))
+        for i in range(request["start"], request["stop"])
+    ]
+
+
+def main():
+    # Libraries print to stdout: keep it for the records, and give them stderr.
+    records = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    while True:
+        try:
+            request = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            reply = draw(request)
+        except DatasetError as error:
+            reply = error
+        pickle.dump(reply, records, protocol=pickle.HIGHEST_PROTOCOL)
+        records.flush()
+
+
+if __name__ == "__main__":
+    main()
