@@ -184,6 +184,7 @@ def generate(
 
 
 def main(argv=None):
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     parser = argparse.ArgumentParser(
         prog="python -m multi_object_datasets.generate", description=__doc__.split("\n")[0]
     )

@@ -5,6 +5,8 @@ Drawn exactly as in the published file, shape codes and the shading of a block i
 
 import numpy as np
 
+from multi_object_datasets.generators.masks import one_hot
+
 VARIANTS = ()
 CHUNK_SIZE = 2500
 
@@ -85,8 +87,7 @@ def render(factors):
         colored = shading[:, :, None] * factors["color"][entity].astype(np.uint8)
         image[window][pixels] = colored[pixels]
         labels[window][pixels] = entity
-    one_hot = labels == np.arange(NUM_PIECES + 1)[:, None, None]  # [4, 35, 35]
-    return image, np.where(one_hot, np.uint8(255), np.uint8(0))[..., None]
+    return image, one_hot(labels, NUM_PIECES + 1)
 
 
 def sample(rng):
