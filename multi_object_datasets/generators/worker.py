@@ -32,9 +32,9 @@ def draw(request):
 
 
 def main():
-    # Libraries print to stdout: keep it for the records, and give them stderr.
+    # Blender talks on stdout: keep that for the records alone.
     records = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     while True:
         try:
             request = pickle.load(sys.stdin.buffer)
