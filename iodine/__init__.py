@@ -1,0 +1,1 @@
+"""IODINE: multi-object representation learning with iterative variational inference."""

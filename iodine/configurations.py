@@ -1,0 +1,248 @@
+"""The base configuration and the named ones, as Sacred config scopes.
+
+In a scope every local name becomes a config entry. The values at the top feed the nested build
+plans `data`, `model` and `optimizer`, so that `n_z=16` on the command line changes all of them,
+and `data.batch_size=2` just that one.
+"""
+
+
+def data_plan(constructor, file_name, batch_size, image_dim, **options):
+    """Plan of a data set of `iodine.modules.data` in multi_object_datasets/file_name."""
+    return {
+        "constructor": f"iodine.modules.data.{constructor}",
+        "path": f"multi_object_datasets/{file_name}",
+        "batch_size": batch_size,
+        "image_dim": image_dim,
+        "held_out": 320,  # as many scenes as the paper evaluates on
+        **options,
+    }
+
+
+def model_plan(
+    n_z,
+    num_components,
+    num_iters,
+    decoder_channels,
+    encoder_channels,
+    kernel_shape,
+    mlp_sizes,
+    hidden_sizes,
+    coord_type,
+    factors,
+):
+    """Plan of an IODINE model in the form that all published ones have.
+
+    Args:
+      n_z, num_components, num_iters: as in `IODINE`.
+      decoder_channels: of the decoder's convolutions but the last, which makes a mask logit and
+        the pixel parameters.
+      encoder_channels: of the refinement encoder's convolutions.
+      kernel_shape: of all convolutions.
+      mlp_sizes: of the refinement encoder's MLP.
+      hidden_sizes: of the refinement core's LSTM.
+      coord_type: of the coordinates among the refinement inputs.
+      factors: [name, size, type] of each factor to regress.
+    """
+    return {
+        "constructor": "iodine.modules.iodine.IODINE",
+        "n_z": n_z,
+        "num_components": num_components,
+        "num_iters": num_iters,
+        "iter_loss_weight": "linspace",
+        "coord_type": coord_type,
+        "decoder": {
+            "constructor": "iodine.modules.decoder.ComponentDecoder",
+            "pixel_decoder": {
+                "constructor": "iodine.modules.networks.BroadcastConv",
+                "cnn_opt": {
+                    "output_channels": [*decoder_channels, None],
+                    "kernel_shapes": kernel_shape,
+                    "strides": 1,
+                    "activation": "elu",
+                },
+                "coord_type": "linear",
+            },
+        },
+        "refinement_core": {
+            "constructor": "iodine.modules.refinement.RefinementCore",
+            "encoder_net": {
+                "constructor": "iodine.modules.networks.CNN",
+                "mode": "avg_pool",
+                "cnn_opt": {
+                    "output_channels": encoder_channels,
+                    "kernel_shapes": kernel_shape,
+                    "strides": 2,
+                    "activation": "elu",
+                },
+                "mlp_opt": {"output_sizes": mlp_sizes, "activation": "elu"},
+            },
+            "recurrent_net": {
+                "constructor": "iodine.modules.networks.LSTM",
+                "hidden_sizes": hidden_sizes,
+            },
+            "refinement_head": {"constructor": "iodine.modules.refinement.ResHead"},
+        },
+        "latent_dist": {
+            "constructor": "iodine.modules.distribution.LocScaleDistribution",
+            "dist": "normal",
+            "scale": "var",
+            "scale_act": "softplus",
+        },
+        "output_dist": {
+            "constructor": "iodine.modules.distribution.MaskedMixture",
+            "num_components": num_components,
+            "component_dist": {
+                "constructor": "iodine.modules.distribution.LocScaleDistribution",
+                "dist": "logistic",
+                "scale": "fixed",
+                "scale_val": 0.03,
+            },
+        },
+        "factor_evaluator": {
+            "constructor": "iodine.modules.factor_eval.FactorRegressor",
+            "mapping": factors,
+        },
+    }
+
+
+def optimizer_plan(learn_rate):
+    """Plan of the optimizer that all published models were trained with."""
+    return {
+        "constructor": "iodine.optimizer.Adam",
+        "learning_rate": {
+            "constructor": "iodine.optimizer.ExponentialDecay",
+            "initial_learning_rate": learn_rate,
+            "decay_rate": 0.1,
+            "decay_steps": 1000000,
+        },
+        "beta1": 0.95,
+        "beta2": 0.999,
+        "epsilon": 1e-8,
+    }
+
+
+def base():
+    continue_run = False  # go on from the latest checkpoint in checkpoint_dir
+    checkpoint_dir = "checkpoints/iodine"
+    save_summaries_steps = 10
+    save_checkpoint_steps = 1000
+    stop_after_steps = 1000000
+    strategy = "auto"  # or one_device, mirrored, multi_worker_mirrored
+
+    n_z = 64  # Z, number of latent dimensions of a slot
+    num_components = 7  # K, number of slots
+    num_iters = 5  # number of refinements
+    learn_rate = 0.001
+    batch_size = 4  # scenes a step, over all devices
+
+    data = {}
+    model = {}
+    optimizer = {}
+
+    eval_images = 320  # scenes that `evaluate` uses
+    out = None  # where a command writes its results
+
+
+def clevr6():
+    n_z = 64
+    num_components = 7
+    num_iters = 5
+    batch_size = 4
+    learn_rate = 0.001 * (batch_size / 32) ** 0.5
+    checkpoint_dir = "checkpoints/clevr6"
+    data = data_plan(
+        "CLEVR",
+        "clevr_with_masks_train.tfrecords",
+        batch_size,
+        image_dim=[128, 128],
+        crop_region=[[29, 221], [64, 256]],
+        min_num_objects=3,
+        max_num_objects=6,
+    )
+    model = model_plan(
+        n_z,
+        num_components,
+        num_iters,
+        decoder_channels=[64, 64, 64, 64],
+        encoder_channels=[64, 64, 64, 64],
+        kernel_shape=3,
+        mlp_sizes=[256, 256],
+        hidden_sizes=[256],
+        coord_type="linear",
+        factors=[
+            ["color", 9, "categorical"],
+            ["shape", 4, "categorical"],
+            ["size", 3, "categorical"],
+            ["position", 3, "scalar"],
+        ],
+    )
+    optimizer = optimizer_plan(learn_rate)
+
+
+def multi_dsprites():
+    n_z = 16
+    num_components = 6
+    num_iters = 5
+    batch_size = 16
+    learn_rate = 0.0003 * (batch_size / 128) ** 0.5
+    checkpoint_dir = "checkpoints/multi_dsprites"
+    data = data_plan(
+        "MultiDSprites",
+        "multi_dsprites_colored_on_grayscale.tfrecords",
+        batch_size,
+        image_dim=[64, 64],
+        dataset_variant="colored_on_grayscale",
+    )
+    model = model_plan(
+        n_z,
+        num_components,
+        num_iters,
+        decoder_channels=[32, 32, 32, 32],
+        encoder_channels=[32, 32, 32],
+        kernel_shape=5,
+        mlp_sizes=[128],
+        hidden_sizes=[128],
+        coord_type="cos",
+        factors=[
+            ["color", 3, "scalar"],
+            ["shape", 4, "categorical"],
+            ["scale", 1, "scalar"],
+            ["x", 1, "scalar"],
+            ["y", 1, "scalar"],
+            ["orientation", 2, "angle"],
+        ],
+    )
+    optimizer = optimizer_plan(learn_rate)
+
+
+def tetrominoes():
+    n_z = 32
+    num_components = 4
+    num_iters = 5
+    batch_size = 128
+    learn_rate = 0.0003 * (batch_size / 256) ** 0.5
+    checkpoint_dir = "checkpoints/tetrominoes"
+    data = data_plan(
+        "Tetrominoes", "tetrominoes_train.tfrecords", batch_size, image_dim=[35, 35]
+    )
+    model = model_plan(
+        n_z,
+        num_components,
+        num_iters,
+        decoder_channels=[32, 32, 32, 32],
+        encoder_channels=[32, 32, 32],
+        kernel_shape=5,
+        mlp_sizes=[128],
+        hidden_sizes=[],
+        coord_type="cos",
+        factors=[
+            ["position", 2, "scalar"],
+            ["color", 3, "scalar"],
+            ["shape", 20, "categorical"],
+        ],
+    )
+    optimizer = optimizer_plan(learn_rate)
+
+
+# Commands list these, and `main` registers them.
+NAMED_CONFIGS = (clevr6, multi_dsprites, tetrominoes)

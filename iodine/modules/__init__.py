@@ -1,0 +1,1 @@
+"""The model's parts, one concept a file."""

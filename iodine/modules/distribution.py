@@ -1,0 +1,194 @@
+"""Distributions over latents and pixels, made from the raw parameters that networks put out.
+
+Each has `num_params(n)`, how many parameters describe n values, and functions of a tensor of such
+parameters. The latent distribution adds sampling and a KL divergence, those over pixels a
+log-probability and a mean.
+"""
+
+import sonnet as snt
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from iodine.modules import utils
+
+tfd = tfp.distributions
+
+LOC_SCALE_DISTRIBUTIONS = {
+    "normal": tfd.Normal,
+    "log_normal": tfd.LogNormal,
+    "laplace": tfd.Laplace,
+    "logistic": tfd.Logistic,
+}
+
+
+class LocScaleDistribution(snt.Module):
+    """A distribution with a location and a scale for each value.
+
+    Args:
+      dist: "normal", "log_normal", "laplace" or "logistic".
+      scale: what the second half of the parameters means after `scale_act`: the "stddev", the
+        "var" (variance) or the "prec" (precision, 1 / variance); "fixed" for one scale for all
+        values, so that the parameters are locations alone.
+      scale_val: the fixed scale; -1 for a single trainable one, which starts at 0.1.
+      scale_act: name of the activation of the scale parameters.
+      loc_act: name of the activation of the location parameters.
+    """
+
+    def __init__(
+        self,
+        dist="normal",
+        scale="stddev",
+        scale_val=1.0,
+        scale_act="softplus",
+        loc_act="linear",
+        name="loc_scale_distribution",
+    ):
+        super().__init__(name=name)
+        if dist not in LOC_SCALE_DISTRIBUTIONS:
+            raise utils.UserError(
+                f"unknown distribution '{dist}', use {', '.join(LOC_SCALE_DISTRIBUTIONS)}"
+            )
+        if scale not in ("stddev", "var", "prec", "fixed"):
+            raise utils.UserError(f"scale is '{scale}', use 'stddev', 'var', 'prec' or 'fixed'")
+        self.dist = dist
+        self.scale = scale
+        self.scale_act = utils.activation(scale_act)
+        self.loc_act = utils.activation(loc_act)
+        self.scale_val = scale_val
+        if scale == "fixed" and scale_val == -1:
+            self.scale_val = tf.Variable(0.1, name="scale")
+
+    def num_params(self, n):
+        """Number of parameters for n values."""
+        return n if self.scale == "fixed" else 2 * n
+
+    def __call__(self, params):
+        """Makes the distribution.
+
+        Args:
+          params: float32 [..., num_params(n)], locations first.
+
+        Returns:
+          A `tfp` distribution over [..., n], all values independent.
+        """
+        if self.scale == "fixed":
+            loc, scale = params, self.scale_val
+        else:
+            loc, scale = tf.split(params, 2, axis=-1)
+            scale = self.scale_act(scale)
+            if self.scale == "var":
+                scale = tf.sqrt(scale)
+            elif self.scale == "prec":
+                scale = tf.math.rsqrt(scale)
+        return LOC_SCALE_DISTRIBUTIONS[self.dist](self.loc_act(loc), scale)
+
+    def sample(self, params, noise):
+        """Draws values by moving standard-normal noise, so that gradients reach the parameters.
+
+        Args:
+          params: float32 [..., num_params(n)].
+          noise: standard-normal draws, float32 [..., n].
+
+        Returns:
+          float32 [..., n].
+        """
+        dist = self(params)
+        if self.dist == "normal":
+            return dist.loc + dist.scale * noise
+        if self.dist == "log_normal":
+            return tf.exp(dist.loc + dist.scale * noise)
+        return dist.quantile(tfd.Normal(0.0, 1.0).cdf(noise))
+
+    def kl_to_prior(self, params):
+        """Exact KL divergence from the prior.
+
+        The prior is what parameters of zero describe. For the published latents, normal with
+        variance softplus(s), it is thus Normal(0, sqrt(ln 2)) and no unit normal.
+
+        Args:
+          params: float32 [..., num_params(n)].
+
+        Returns:
+          float32 [...], summed over the n values.
+        """
+        divergence = tfd.kl_divergence(self(params), self(tf.zeros_like(params)))
+        return tf.reduce_sum(divergence, axis=-1)
+
+    def log_prob(self, params, values):
+        """Log-density summed over the last axis.
+
+        Args:
+          params: float32 [..., num_params(n)].
+          values: float32 [..., n], broadcast against the parameters.
+
+        Returns:
+          float32 [..., 1].
+        """
+        return tf.reduce_sum(self(params).log_prob(values), axis=-1, keepdims=True)
+
+    def mean(self, params):
+        """Mean of each value, [..., num_params(n)] -> [..., n]."""
+        return self(params).mean()
+
+
+class BernoulliOutput(snt.Module):
+    """Independent Bernoulli pixels, for binary images; the parameters are logits."""
+
+    def num_params(self, n):
+        """Number of parameters for n values."""
+        return n
+
+    def log_prob(self, params, values):
+        """Log-probability summed over the last axis, [..., n], [..., n] -> [..., 1]."""
+        log_prob = -tf.nn.sigmoid_cross_entropy_with_logits(
+            labels=tf.broadcast_to(values, params.shape), logits=params
+        )
+        return tf.reduce_sum(log_prob, axis=-1, keepdims=True)
+
+    def mean(self, params):
+        """Probability of a one, [..., n] -> [..., n]."""
+        return tf.sigmoid(params)
+
+
+class MaskedMixture(snt.Module):
+    """Each pixel comes from one of K components, picked by the masks (paper, equation 2).
+
+    p(x) = Π_i Σ_k m_ik p_k(x_i), with m the softmax of the mask logits over the slots.
+
+    Args:
+      num_components: K, number of slots.
+      component_dist: distribution of a pixel within its component.
+      mask_activation: name of an activation of the mask logits before the softmax, None for none.
+    """
+
+    def __init__(
+        self, num_components, component_dist, mask_activation=None, name="masked_mixture"
+    ):
+        super().__init__(name=name)
+        self.num_components = num_components
+        self.component_dist = component_dist
+        self.mask_activation = utils.activation(mask_activation)
+
+    def num_params(self, n):
+        """Number of pixel parameters for n channels, the mask logit not counted."""
+        return self.component_dist.num_params(n)
+
+    def log_masks(self, mask_logits):
+        """Logarithm of the masks, [B, K, H, W, 1] -> [B, K, H, W, 1]."""
+        return tf.nn.log_softmax(self.mask_activation(mask_logits), axis=1)
+
+    def component_log_probs(self, params, image):
+        """Log-probability of each pixel under each component.
+
+        Args:
+          params: pixel parameters [B, K, H, W, Cp].
+          image: [B, 1, H, W, C].
+
+        Returns:
+          float32 [B, K, H, W, 1].
+        """
+        return self.component_dist.log_prob(params, image)
+
+    def mean(self, params, masks):
+        """Expected image Σ_k m_k·mean_k, [B, K, H, W, Cp], [B, K, H, W, 1] -> [B, 1, H, W, C]."""
+        return tf.reduce_sum(masks * self.component_dist.mean(params), axis=1, keepdims=True)

@@ -1,0 +1,312 @@
+"""Neural networks that the decoder and the refinement core are made of."""
+
+import numpy as np
+import sonnet as snt
+import tensorflow as tf
+
+from iodine.modules import utils
+
+# Convolutions and matrix products may run in bfloat16 (`precision="mixed_bfloat16"`): Sonnet casts
+# inputs and weights on the way in and the result back to float32.
+mixed_precision = snt.mixed_precision.modes([tf.float32, tf.bfloat16])
+
+
+class MLP(snt.nets.MLP):
+    """A multi-layer perceptron, [N, I] -> [N, output_sizes[-1]].
+
+    Args:
+      output_sizes: sequence of layer sizes, may be empty.
+      activation: name of the activation between layers.
+      activate_final: whether the last layer is activated too.
+    """
+
+    def __init__(self, output_sizes, activation="elu", activate_final=False, name="mlp"):
+        super().__init__(
+            output_sizes,
+            activation=utils.activation(activation),
+            activate_final=activate_final,
+            name=name,
+        )
+
+    @property
+    def layers(self):
+        """The linear layers, first one first."""
+        return self._layers
+
+    @mixed_precision
+    def __call__(self, x):
+        return super().__call__(x)
+
+
+def per_layer(value, num_layers, what):
+    """Repeats a single value for each layer; a list must have one entry a layer."""
+    if not isinstance(value, (list, tuple)):
+        return [value] * num_layers
+    if len(value) != num_layers:
+        raise utils.UserError(f"{what} has {len(value)} entries for {num_layers} layers")
+    return list(value)
+
+
+class ConvNet2D(snt.Module):
+    """A stack of 2-D convolutions, [N, H, W, C] -> [N, H', W', output_channels[-1]].
+
+    Args:
+      output_channels: channels of each layer; None for those left to the user of the network.
+      kernel_shapes: kernel size, one for all layers or a list.
+      strides: stride, one for all layers or a list.
+      paddings: "SAME" or "VALID", one for all layers or a list.
+      activation: name of the activation.
+      activate_final: whether the last layer is activated too.
+      transpose: use transposed convolutions.
+    """
+
+    def __init__(
+        self,
+        output_channels,
+        kernel_shapes,
+        strides=1,
+        paddings="SAME",
+        activation="elu",
+        activate_final=False,
+        transpose=False,
+        name="conv_net_2d",
+    ):
+        super().__init__(name=name)
+        num_layers = len(output_channels)
+        self.activation = utils.activation(activation)
+        self.activate_final = activate_final
+        self.strides = per_layer(strides, num_layers, "strides")
+        kernel_shapes = per_layer(kernel_shapes, num_layers, "kernel_shapes")
+        paddings = per_layer(paddings, num_layers, "paddings")
+        layer = snt.Conv2DTranspose if transpose else snt.Conv2D
+        self.layers = [
+            layer(channels, kernel, stride=stride, padding=padding, name=f"conv_2d_{i}")
+            for i, (channels, kernel, stride, padding) in enumerate(
+                zip(output_channels, kernel_shapes, self.strides, paddings)
+            )
+        ]
+
+    def activate(self, x, layer):
+        """Applies the activation that follows layer number `layer`."""
+        if layer < len(self.layers) - 1 or self.activate_final:
+            return self.activation(x)
+        return x
+
+    @mixed_precision
+    def __call__(self, x):
+        for i, layer in enumerate(self.layers):
+            x = self.activate(layer(x), i)
+        return x
+
+
+class CNN(snt.Module):
+    """Convolutions, then flattening or average pooling, then an MLP: [N, H, W, C] -> [N, O].
+
+    Args:
+      mode: "flatten" the last feature map, or "avg_pool" it over its height and width.
+      cnn_opt: arguments of `ConvNet2D`, whose last layer is activated.
+      mlp_opt: arguments of `MLP`, whose last layer is linear; None for no MLP.
+    """
+
+    def __init__(self, cnn_opt, mlp_opt=None, mode="flatten", name="cnn"):
+        super().__init__(name=name)
+        if mode not in ("flatten", "avg_pool"):
+            raise utils.UserError(f"mode is '{mode}', CNN knows 'flatten' and 'avg_pool'")
+        self.mode = mode
+        cnn_opt = {"activate_final": True, **cnn_opt}
+        utils.check_arguments(ConvNet2D, cnn_opt, "cnn_opt")
+        self.cnn = ConvNet2D(**cnn_opt)
+        self.mlp = None
+        if mlp_opt is not None:
+            utils.check_arguments(MLP, mlp_opt, "mlp_opt")
+            self.mlp = MLP(**mlp_opt)
+
+    def __call__(self, x):
+        x = self.cnn(x)  # [N, H', W', C]
+        if self.mode == "avg_pool":
+            x = tf.reduce_mean(x, axis=[1, 2])  # [N, C]
+        else:
+            x = tf.reshape(x, [x.shape[0], -1])  # [N, H' * W' * C]
+        return x if self.mlp is None else self.mlp(x)
+
+
+def fill_output_channels(cnn_opt, num_channels):
+    """Completes a `cnn_opt` whose last `output_channels` is None with the number wanted."""
+    channels = list(cnn_opt["output_channels"])
+    if channels[-1] is None:
+        channels[-1] = num_channels
+    if channels[-1] != num_channels:
+        raise utils.UserError(
+            f"cnn_opt: the last of output_channels is {channels[-1]}, "
+            f"but the decoder has to make {num_channels} (None says just that)"
+        )
+    return {**cnn_opt, "output_channels": channels}
+
+
+class BroadcastConv(snt.Module):
+    """Spatial broadcast decoder (Watters et al. 2019, arXiv:1901.07017).
+
+    The input vector is copied to every pixel, coordinates are appended, and a stack of
+    convolutions maps the result to the output channels.
+
+    Args:
+      cnn_opt: arguments of `ConvNet2D`.
+      mlp_opt: arguments of an `MLP` for the vector, whose last layer is activated; None for none.
+      coord_type: "linear", "cos", or None for no coordinates.
+      coord_freqs: number of frequencies of the cosine coordinates.
+    """
+
+    def __init__(
+        self, cnn_opt, mlp_opt=None, coord_type="linear", coord_freqs=3, name="broadcast_conv"
+    ):
+        super().__init__(name=name)
+        if coord_type not in ("linear", "cos", None):
+            raise utils.UserError(f"coord_type is '{coord_type}', use 'linear', 'cos' or None")
+        utils.check_arguments(ConvNet2D, cnn_opt, "cnn_opt")
+        self.cnn_opt = cnn_opt
+        self.coord_type = coord_type
+        self.coord_freqs = coord_freqs
+        self.cnn = None
+        self.mlp = None
+        if mlp_opt is not None:
+            mlp_opt = {"activate_final": True, **mlp_opt}
+            utils.check_arguments(MLP, mlp_opt, "mlp_opt")
+            self.mlp = MLP(**mlp_opt)
+
+    def coordinates(self, height, width):
+        """Returns the coordinate channels as a list of arrays [1, H, W, ·]."""
+        if self.coord_type is None:
+            return []
+        if self.coord_type == "cos":
+            return [utils.cosine_coordinates(height, width, self.coord_freqs)]
+        return utils.linear_coordinates(height, width)
+
+    def __call__(self, x, output_shape):
+        """Decodes vectors to images.
+
+        Args:
+          x: float32 [N, I].
+          output_shape: (H, W, C) of the images.
+
+        Returns:
+          float32 [N, H, W, C].
+        """
+        height, width, channels = output_shape
+        if self.cnn is None:
+            self.cnn = ConvNet2D(**fill_output_channels(self.cnn_opt, channels))
+        if self.mlp is not None:
+            x = self.mlp(x)
+        x = tf.tile(x[:, None, None, :], [1, height, width, 1])  # [N, H, W, I]
+        coordinates = [
+            tf.tile(c, [x.shape[0], 1, 1, 1]) for c in self.coordinates(height, width)
+        ]
+        return self.cnn(tf.concat([x, *coordinates], axis=-1))
+
+
+class DeConv(snt.Module):
+    """Deconvolutional decoder: an MLP, a small feature map, then transposed convolutions.
+
+    The feature map is as large as the image divided by all strides (rounded up at each layer), so
+    that the output has exactly the size asked for.
+
+    Args:
+      cnn_opt: arguments of `ConvNet2D`; strides above 1 enlarge the image.
+      mlp_opt: arguments of `MLP`, whose last layer is activated; None for none. A linear layer
+        to the size of the feature map always follows.
+      seed_channels: channels of the feature map.
+    """
+
+    def __init__(self, cnn_opt, mlp_opt=None, seed_channels=64, name="deconv"):
+        super().__init__(name=name)
+        utils.check_arguments(ConvNet2D, cnn_opt, "cnn_opt")
+        self.cnn_opt = cnn_opt
+        self.seed_channels = seed_channels
+        self.cnn = None
+        self.seed = None
+        self.mlp = None
+        if mlp_opt is not None:
+            mlp_opt = {"activate_final": True, **mlp_opt}
+            utils.check_arguments(MLP, mlp_opt, "mlp_opt")
+            self.mlp = MLP(**mlp_opt)
+
+    def __call__(self, x, output_shape):
+        """Decodes vectors to images, [N, I] -> [N, H, W, C] for output_shape (H, W, C)."""
+        height, width, channels = output_shape
+        if self.cnn is None:
+            opt = fill_output_channels(self.cnn_opt, channels)
+            self.cnn = ConvNet2D(**{**opt, "transpose": True})
+        sizes = [np.array([height, width])]  # of each layer's input, last one first
+        for stride in reversed(self.cnn.strides):
+            sizes.append(-(-sizes[-1] // stride))
+        seed_height, seed_width = sizes[-1]
+        if self.seed is None:
+            self.seed = MLP([int(seed_height * seed_width) * self.seed_channels], name="seed")
+        if self.mlp is not None:
+            x = self.mlp(x)
+        x = tf.reshape(self.seed(x), [x.shape[0], seed_height, seed_width, self.seed_channels])
+        for i, (layer, size) in enumerate(zip(self.cnn.layers, sizes[-2::-1])):
+            x = self.cnn.activate(layer(x)[:, : size[0], : size[1]], i)  # [N, *size, ·]
+        return x
+
+
+class LSTMLayer(snt.Module):
+    """One layer of `LSTM`.
+
+    i, g, f, o = [x, h]·w_gates + b_gates, c' = σ(f + 1)·c + σ(i)·tanh(g), h' = σ(o)·tanh(c').
+
+    `snt.LSTM` computes the same, but keeps the forget gate's constant 1 inside its bias, where it
+    costs the published biases their last bits; and it draws its initial values otherwise.
+
+    Args:
+      hidden_size: size of h and c.
+    """
+
+    def __init__(self, hidden_size, name="lstm"):
+        super().__init__(name=name)
+        self.hidden_size = hidden_size
+
+    @snt.once
+    def _initialize(self, input_size):
+        size = self.hidden_size
+        init = snt.initializers.TruncatedNormal(stddev=1.0 / np.sqrt(input_size + size))
+        self.w_gates = tf.Variable(
+            init([input_size + size, 4 * size], tf.float32), name="w_gates"
+        )
+        self.b_gates = tf.Variable(init([4 * size], tf.float32), name="b_gates")
+
+    @mixed_precision
+    def _gates(self, x, h):
+        return tf.matmul(tf.concat([x, h], axis=-1), self.w_gates) + self.b_gates
+
+    def __call__(self, x, state):
+        """Maps an input [N, I] and an `snt.LSTMState` to (h [N, hidden size], next state)."""
+        self._initialize(x.shape[-1])
+        i, g, f, o = tf.split(self._gates(x, state.hidden), 4, axis=-1)
+        cell = tf.sigmoid(f + 1.0) * state.cell + tf.sigmoid(i) * tf.tanh(g)
+        hidden = tf.sigmoid(o) * tf.tanh(cell)
+        return hidden, snt.LSTMState(hidden=hidden, cell=cell)
+
+
+class LSTM(snt.Module):
+    """A stack of LSTM layers, one step at a time; without layers it passes its input on.
+
+    Args:
+      hidden_sizes: hidden size of each layer, may be empty.
+    """
+
+    def __init__(self, hidden_sizes=(), name="lstm"):
+        super().__init__(name=name)
+        self.layers = [LSTMLayer(size) for size in hidden_sizes]
+
+    def initial_state(self, batch_size):
+        """All-zero state: one `snt.LSTMState` of [batch_size, hidden size] for each layer."""
+        shapes = [[batch_size, layer.hidden_size] for layer in self.layers]
+        return [snt.LSTMState(tf.zeros(shape), tf.zeros(shape)) for shape in shapes]
+
+    def __call__(self, x, state):
+        """One step: ([N, I], state) -> ([N, last hidden size], next state)."""
+        next_state = []
+        for layer, layer_state in zip(self.layers, state):
+            x, layer_state = layer(x, layer_state)
+            next_state.append(layer_state)
+        return x, next_state

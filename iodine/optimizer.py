@@ -1,0 +1,93 @@
+"""Adam and its learning rate.
+
+Sonnet's own Adam puts epsilon elsewhere and refuses some distribution strategies, so this one
+follows TensorFlow's formula, as the published models were trained with it.
+"""
+
+import sonnet as snt
+import tensorflow as tf
+
+
+class ExponentialDecay:
+    """Learning rate that falls smoothly: initial · decay_rate^(step / decay_steps)."""
+
+    def __init__(self, initial_learning_rate, decay_rate, decay_steps):
+        self.initial_learning_rate = initial_learning_rate
+        self.decay_rate = decay_rate
+        self.decay_steps = decay_steps
+
+    def __call__(self, step):
+        """Returns the learning rate at an integer step, float32 []."""
+        exponent = tf.cast(step, tf.float32) / self.decay_steps
+        return self.initial_learning_rate * tf.pow(tf.constant(self.decay_rate), exponent)
+
+
+class Adam(snt.Optimizer):
+    """Adam (Kingma & Ba 2015) in TensorFlow's form.
+
+    With t the number of this update, from 1,
+    m ← β1·m + (1-β1)·g, v ← β2·v + (1-β2)·g²,
+    θ ← θ - lr·sqrt(1-β2^t)/(1-β1^t) · m/(sqrt(v) + ε).
+
+    Args:
+      learning_rate: a float, or a function of the number of updates made before.
+      beta1: decay of the first moment.
+      beta2: decay of the second moment.
+      epsilon: added to the root of the second moment.
+    """
+
+    def __init__(self, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8, name="adam"):
+        super().__init__(name=name)
+        self.learning_rate = learning_rate
+        self.beta1 = beta1
+        self.beta2 = beta2
+        self.epsilon = epsilon
+        self.step = tf.Variable(0, trainable=False, dtype=tf.int64, name="step")
+        self.m = []
+        self.v = []
+
+    @snt.once
+    def initialize(self, parameters):
+        """Makes the moments, all zero, so that they are there before a checkpoint is read."""
+        for moments, name in ((self.m, "m"), (self.v, "v")):
+            for p in parameters:
+                moments.append(tf.Variable(tf.zeros_like(p), trainable=False, name=name))
+
+    def current_learning_rate(self, step):
+        """Learning rate after `step` updates, float32 []."""
+        rate = self.learning_rate
+        return tf.convert_to_tensor(rate(step) if callable(rate) else rate, tf.float32)
+
+    def update(self, gradients, parameters, m, v, step):
+        """The update as a function of tensors, which changes no variable.
+
+        Args:
+          gradients, parameters, m, v: lists of tensors of equal shapes.
+          step: number of updates made before, an integer [].
+
+        Returns:
+          (parameters, m, v) after the update, lists of tensors.
+        """
+        t = tf.cast(step + 1, tf.float32)
+        rate = self.current_learning_rate(step)
+        rate *= tf.sqrt(1.0 - tf.pow(self.beta2, t)) / (1.0 - tf.pow(self.beta1, t))
+        m = [self.beta1 * a + (1.0 - self.beta1) * g for a, g in zip(m, gradients)]
+        v = [self.beta2 * a + (1.0 - self.beta2) * tf.square(g) for a, g in zip(v, gradients)]
+        parameters = [
+            p - rate * a / (tf.sqrt(b) + self.epsilon) for p, a, b in zip(parameters, m, v)
+        ]
+        return parameters, m, v
+
+    def apply(self, updates, parameters):
+        """Updates the variables.
+
+        Args:
+          updates: gradients, already averaged over replicas.
+          parameters: the variables, always in the same order.
+        """
+        self.initialize(parameters)
+        new_values = self.update(updates, parameters, self.m, self.v, self.step)
+        for variables, values in zip((parameters, self.m, self.v), new_values):
+            for variable, value in zip(variables, values):
+                variable.assign(value)
+        self.step.assign_add(1)
