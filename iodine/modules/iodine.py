@@ -5,7 +5,7 @@ import sonnet as snt
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from iodine.modules import utils
+from iodine.modules import overview, utils
 from multi_object_datasets.segmentation_metrics import adjusted_rand_index
 
 SPATIAL_INPUTS = (
@@ -503,3 +503,33 @@ class IODINE(snt.Module):
                 "predictions": stack([f["predictions"] for f in factors]),
             }
         return result
+
+    def get_overview_images(self, data, nr_images=4, batch_size=None):
+        """Pictures of the first scenes, for TensorBoard.
+
+        Args:
+          data: dict with image [B, frames, H, W, C].
+          nr_images: number of scenes to show, fewer if B is smaller.
+          batch_size: as for `eval`, B if None.
+
+        Returns:
+          {"overview", "sequence", "samples"}, each float32 [1, H', W', 3] in [0, 1]: image,
+          reconstruction, masks and components of the scenes; what the iterations make of two of
+          them; 16 decoded draws from the prior.
+        """
+        batch_size = data["image"].shape[0] if batch_size is None else batch_size
+        image = tf.convert_to_tensor(data["image"])[:nr_images]
+        iterations = self._infer({"image": image}, None, batch_size)
+        final, num_steps = iterations[-1], len(iterations)
+        frames = tf.concat([self._frame(image, t) for t in range(num_steps)], axis=1)
+        components = self.output_dist.component_dist.mean(final["components"])
+        recons = tf.concat([step["recons"] for step in iterations], axis=1)
+        masks = tf.stack([step["pred_mask"] for step in iterations], axis=1)
+        samples = self.sample_prior(16, image.shape[2:])["recons"]
+        return {
+            "overview": overview.draw_overview(
+                frames[:, -1:], final["recons"], final["pred_mask"], components
+            ),
+            "sequence": overview.draw_sequence(frames[:2], recons[:2], masks[:2]),
+            "samples": overview.draw_samples(samples),
+        }
