@@ -4,6 +4,7 @@ import re
 
 import tensorflow as tf
 
+from iodine.checkpoints import shape_differences
 from iodine.modules.utils import UserError
 
 # What the reference's training keeps beside the model's own variables.
@@ -98,26 +99,6 @@ def _image_shape(model, shapes):
     return size, size, channels
 
 
-def compare_shapes(wanted, found):
-    """Describes how the variables found differ from those wanted.
-
-    Args:
-      wanted: {name: shape} of the model.
-      found: {name: shape} of the checkpoint.
-
-    Returns:
-      One line for each name that is missing, left over or of another shape.
-    """
-    lines = [f"missing: {name} {wanted[name]}" for name in sorted(wanted.keys() - found.keys())]
-    lines += [f"left over: {name} {found[name]}" for name in sorted(found.keys() - wanted.keys())]
-    lines += [
-        f"other shape: {name} is {found[name]}, the model needs {wanted[name]}"
-        for name in sorted(wanted.keys() & found.keys())
-        if list(wanted[name]) != list(found[name])
-    ]
-    return lines
-
-
 def load_reference_checkpoint(model, prefix):
     """Fills a model from a TensorFlow 1 checkpoint of the reference.
 
@@ -141,7 +122,7 @@ def load_reference_checkpoint(model, prefix):
     variables = reference_variables(model)
     wanted = {name: variable.shape.as_list() for name, variable in variables.items()}
     found = {n: shape for n, shape in found.items() if not TRAINING_VARIABLES.fullmatch(n)}
-    differences = compare_shapes(wanted, found)
+    differences = shape_differences(wanted, found)
     if differences:
         raise UserError(f"'{prefix}' does not fit the model:\n" + "\n".join(differences))
     for name, variable in variables.items():

@@ -1,11 +1,23 @@
 """The command line: `python -m iodine.main [COMMAND] with CONFIG key=value ...`."""
 
+import json
+import os
+import signal
+import sys
+
 from sacred import SETTINGS, Experiment
 from sacred.initialize import create_run
-from sacred.utils import convert_to_nested_dict, create_basic_stream_logger
+from sacred.utils import (
+    ConfigAddedError,
+    SacredError,
+    SacredInterrupt,
+    convert_to_nested_dict,
+    create_basic_stream_logger,
+)
 
 from iodine import configurations
-from iodine.modules.utils import build
+from iodine.modules.utils import UserError, build, did_you_mean
+from multi_object_datasets.errors import DatasetError
 
 __all__ = ["build", "ex", "get_config"]
 
@@ -13,7 +25,46 @@ __all__ = ["build", "ex", "get_config"]
 SETTINGS.CAPTURE_MODE = "sys"
 SETTINGS.CONFIG.READ_ONLY_CONFIG = False
 
-ex = Experiment("iodine")
+NAMED_CONFIGS = ", ".join(scope.__name__ for scope in configurations.NAMED_CONFIGS)
+
+
+class Terminated(SacredInterrupt):
+    """SIGTERM ended the run."""
+
+
+class CommandLineExperiment(Experiment):
+    """An experiment whose command line answers a user's mistake with one line and exit code 1.
+
+    Called from Python, `run` raises as usual.
+    """
+
+    def run(self, *args, **kwargs):
+        if kwargs.get("options") is None:
+            return super().run(*args, **kwargs)
+        try:
+            return super().run(*args, **kwargs)
+        except ConfigAddedError as error:
+            sys.exit(f"error: {unknown_key(error)}")
+        except (UserError, DatasetError) as error:
+            sys.exit(f"error: {error}")
+        except KeyboardInterrupt:
+            sys.exit(128 + signal.SIGINT)
+        except Terminated:
+            sys.exit(128 + signal.SIGTERM)
+        except SacredError as error:
+            if error.print_traceback:
+                raise
+            sys.exit(f"error: {error}")
+
+
+def unknown_key(error):
+    """Says in one line which config entry is unknown."""
+    known = [key for key in error.__config__ if key not in error.__conflicting_configs__]
+    key = ", ".join(error.__conflicting_configs__)
+    return f"unknown config entry '{key}'{did_you_mean(key, known)}"
+
+
+ex = CommandLineExperiment("iodine")
 # A named config fills the base's empty plans, which Sacred would report entry by entry.
 ex.logger = create_basic_stream_logger()
 ex.logger.addFilter(lambda record: not record.getMessage().startswith("Added new config entry"))
@@ -33,6 +84,136 @@ def get_config(named_config, updates=None):
     return run.config
 
 
+@ex.pre_run_hook
+def check_config(_config, _run):
+    """Refuses values that no command could use."""
+    for key, (old, new) in _run.config_modifications.typechanged.items():
+        if not {old, new} <= {int, float}:
+            raise UserError(f"{key} has to be of type {old.__name__}, not {new.__name__}")
+    for key in (
+        "n_z",
+        "num_components",
+        "num_iters",
+        "batch_size",
+        "save_summaries_steps",
+        "save_checkpoint_steps",
+        "stop_after_steps",
+        "eval_images",
+    ):
+        if not isinstance(_config[key], int) or _config[key] < 1:
+            raise UserError(f"{key} has to be a whole number above 0, not {_config[key]}")
+
+
+@ex.capture
+def build_parts(data, model, optimizer):
+    """Builds (dataset, model, optimizer) from the config's plans."""
+    if not (data and model and optimizer):
+        raise UserError(
+            f"no config given: `python -m iodine.main with NAME`, NAME being one of {NAMED_CONFIGS}"
+        )
+    return build(data, "data"), build(model, "model"), build(optimizer, "optimizer")
+
+
+@ex.capture
+def restored_model(checkpoint_dir):
+    """Builds (dataset, model), the model restored from the latest checkpoint."""
+    from iodine import checkpoints
+
+    path = checkpoints.latest_checkpoint(checkpoint_dir)
+    dataset, model, _ = build_parts()
+    batch = next(iter(dataset("summary")))
+    model.initialize(batch["image"].shape[2:])
+    checkpoints.restore(path, model=model)
+    return dataset, model
+
+
+@ex.capture
+def run_directory(checkpoint_dir, continue_run, _run):
+    """Directory of this run's checkpoints."""
+    if continue_run:
+        return checkpoint_dir
+    run_id = _run._id
+    if run_id is None:
+        run_id = 1
+        _run.run_logger.warning("No observer gives this run an id, so its directory ends in _1")
+    directory = f"{checkpoint_dir}_{run_id}"
+    if os.path.exists(os.path.join(directory, "checkpoint")):
+        raise UserError(
+            f"'{directory}' holds a run already: go on with it by continue_run=True "
+            f"checkpoint_dir={directory}, or choose another checkpoint_dir"
+        )
+    return directory
+
+
 @ex.main
-def main(data, model, optimizer):
-    pass
+def main(
+    strategy,
+    seed,
+    continue_run,
+    save_summaries_steps,
+    save_checkpoint_steps,
+    stop_after_steps,
+    _run,
+):
+    """Trains a model."""
+    import tensorflow as tf
+
+    from iodine import checkpoints, training
+
+    directory = run_directory()
+    if continue_run:
+        checkpoints.latest_checkpoint(directory)
+    strategy = training.create_strategy(strategy)
+    tf.random.set_seed(seed)
+    with training.replica_local_variables(strategy):
+        dataset, model, optimizer = build_parts()
+    _run.info["checkpoint_dir"] = os.path.abspath(directory)
+    _run.info["tensorflow"] = {"logdirs": [os.path.abspath(directory)]}
+    try:
+        return training.train(
+            dataset,
+            model,
+            optimizer,
+            strategy,
+            seed,
+            directory,
+            continue_run,
+            save_summaries_steps,
+            save_checkpoint_steps,
+            stop_after_steps,
+            _run.log_scalar,
+        )
+    except training.Interrupted as interrupted:
+        if interrupted.signal_number == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        raise Terminated from None
+
+
+@ex.command(unobserved=True)
+def load_checkpoint(checkpoint_dir):
+    """Restores the latest checkpoint and lists its variables."""
+    _, model = restored_model()
+    for variable in model.variables:
+        print(f"{variable.name:<60}{variable.shape}")
+
+
+@ex.command
+def evaluate(batch_size, eval_images, out, seed):
+    """Evaluates a trained model on held-out scenes; out=FILE writes the figures as JSON."""
+    from iodine import evaluation
+
+    if out and not os.path.isdir(os.path.dirname(os.path.abspath(out))):
+        raise UserError(f"the directory of out={out} does not exist")
+    dataset, model = restored_model()
+    report = evaluation.evaluate(model, dataset, eval_images, batch_size, seed)
+    print(evaluation.format_report(report))
+    if out:
+        temporary = f"{out}.part"
+        with open(temporary, "w") as file:
+            json.dump(report, file, indent=1)
+        os.replace(temporary, out)
+    return report["ari_nobg"]["mean"] if "ari_nobg" in report else report["mse"]["mean"]
+
+
+if __name__ == "__main__":
+    ex.run_commandline()
