@@ -42,8 +42,8 @@ class RunningVariance(snt.Module):
 
     @property
     def variance(self):
-        """Variance with one degree of freedom taken off, [n]."""
-        return self.M2 / (self.total - 1.0)
+        """Variance with one degree of freedom taken off, [n]; 0 before the first update."""
+        return tf.math.divide_no_nan(self.M2, self.total - 1.0)
 
 
 class FactorRegressor(snt.Module):
@@ -139,7 +139,8 @@ class FactorRegressor(snt.Module):
                 error = tf.reduce_sum(squared, axis=-1, keepdims=True)
                 if update_statistics:
                     self.mean_var[factor].update(true, weights)
-                metrics[factor] = tf.reduce_mean(1.0 - squared / self.mean_var[factor].variance)
+                variance = self.mean_var[factor].variance
+                metrics[factor] = tf.reduce_mean(1.0 - tf.math.divide_no_nan(squared, variance))
             loss += tf.reduce_sum(error * weights) / num_visible
         return {
             "loss": loss,
