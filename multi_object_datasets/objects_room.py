@@ -27,7 +27,6 @@ def scene_format(dataset_variant):
             "image": scenes.Feature((*frames, *IMAGE_SIZE, 3), np.uint8),
             "mask": scenes.Feature((*frames, entities, *IMAGE_SIZE, 1), np.uint8),
         },
-        NUM_BACKGROUND_ENTITIES,
     )
 
 

@@ -35,12 +35,10 @@ class SceneFormat(NamedTuple):
     Attributes:
         name: data set and variant, for messages.
         features: {name: Feature}.
-        num_background: number of leading entities that are background.
     """
 
     name: str
     features: dict
-    num_background: int = 1
 
 
 def check_variant(name, variant, variants):

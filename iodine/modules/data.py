@@ -1,0 +1,148 @@
+"""The data sets that configs name: DeepMind's, and anyone's own pictures."""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+from iodine.modules.scene_dataset import SceneDataset
+from iodine.modules.utils import UserError
+from multi_object_datasets import (
+    clevr_with_masks,
+    multi_dsprites,
+    objects_room,
+    pack,
+    shapes,
+    tetrominoes,
+)
+from multi_object_datasets.pictures import PictureFolder
+
+
+def _generate(name, variant=""):
+    """Returns the command that generates a data set."""
+    variant = f" --variant {variant}" if variant else ""
+    command = f"python -m multi_object_datasets.generate {name}{variant}"
+    return f"generate it ({command} --num-examples N --out FILE)"
+
+
+def _download(name):
+    """Returns where DeepMind's file of a data set is."""
+    return f"download it from gs://multi-object-datasets/{name}"
+
+
+def _variant_format(module, variant):
+    """Returns the SceneFormat of a data set's variant; raises UserError if there is none."""
+    if variant not in module.MAX_NUM_ENTITIES:
+        known = ", ".join(module.MAX_NUM_ENTITIES)
+        raise UserError(f"there is no data.dataset_variant '{variant}', only {known}")
+    return module.scene_format(variant)
+
+
+@dataclasses.dataclass(eq=False)
+class CLEVR(SceneDataset):
+    """CLEVR with masks."""
+
+    scene_format = clevr_with_masks.scene_format()
+    factors: ClassVar = {
+        "color": ["color"],
+        "shape": ["shape"],
+        "size": ["size"],
+        "position": ["pixel_coords"],
+        "rotation": ["rotation"],
+    }
+    how_to_get_it = f"{_generate('clevr_with_masks')}, {_download('clevr_with_masks')}"
+
+
+@dataclasses.dataclass(eq=False)
+class MultiDSprites(SceneDataset):
+    """Multi-dSprites; `dataset_variant` is one of `multi_dsprites.MAX_NUM_ENTITIES`."""
+
+    dataset_variant: str = "colored_on_grayscale"
+
+    factors: ClassVar = {
+        name: [name] for name in ("color", "shape", "scale", "x", "y", "orientation")
+    }
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.scene_format = _variant_format(multi_dsprites, self.dataset_variant)
+        generate = _generate("multi_dsprites", self.dataset_variant)
+        self.how_to_get_it = f"{generate}, {_download('multi_dsprites')}"
+
+
+@dataclasses.dataclass(eq=False)
+class Tetrominoes(SceneDataset):
+    """Tetrominoes. Its default file is generated if it is not there."""
+
+    scene_format = tetrominoes.scene_format()
+    factors: ClassVar = {"color": ["color"], "shape": ["shape"], "position": ["x", "y"]}
+    how_to_get_it = f"{_generate('tetrominoes')}, {_download('tetrominoes')}"
+    default_path = Path("multi_object_datasets", "tetrominoes_train.tfrecords")
+    num_examples = 60000  # As many as the paper trained on.
+
+    def _make_file(self):
+        if Path(self.path) != self.default_path:
+            super()._make_file()
+        from multi_object_datasets import generate  # Needed only here.
+
+        path = self.default_path
+        path.parent.mkdir(exist_ok=True)
+        with pack.only_one_process(path):
+            if not path.exists():
+                print(f"no {path} yet: generating {self.num_examples} scenes", file=sys.stderr)
+                generate.generate("tetrominoes", self.num_examples, path, seed=0)
+
+
+@dataclasses.dataclass(eq=False)
+class ObjectsRoom(SceneDataset):
+    """Objects Room; `dataset_variant` is one of `objects_room.MAX_NUM_ENTITIES`.
+
+    `num_frames` is the number of frames, from the first one, to use of variant "sequences".
+    """
+
+    dataset_variant: str = "train"
+    num_frames: int = None
+
+    num_background = objects_room.NUM_BACKGROUND_ENTITIES
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.scene_format = _variant_format(objects_room, self.dataset_variant)
+        generate = _generate("objects_room", self.dataset_variant)
+        self.how_to_get_it = f"{generate}, {_download('objects_room')}"
+        is_sequence = self.dataset_variant == "sequences"
+        length = objects_room.SEQUENCE_LENGTH if is_sequence else 1
+        if self.num_frames is not None and not 1 <= self.num_frames <= length:
+            raise UserError(
+                f"data.num_frames={self.num_frames}, but objects_room ({self.dataset_variant}) "
+                f"has scenes of {length} frame{'s' * is_sequence}"
+            )
+
+
+@dataclasses.dataclass(eq=False)
+class Shapes(SceneDataset):
+    """Shapes."""
+
+    scene_format = shapes.scene_format()
+    factors: ClassVar = {name: [name] for name in ("shape", "x", "y")}
+    how_to_get_it = _generate("shapes")
+
+
+@dataclasses.dataclass(eq=False)
+class ImageFolder(SceneDataset):
+    """PNG and JPEG files of one's own, see `multi_object_datasets.pictures.PictureFolder`.
+
+    `on_error` says what to do with files that cannot be used: "raise" an error or "skip" them.
+    """
+
+    on_error: str = "raise"
+
+    how_to_get_it = "make a folder of PNG or JPEG files"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.on_error not in ("raise", "skip"):
+            raise UserError(f"data.on_error must be raise or skip, not {self.on_error}")
+
+    def _source(self):
+        return PictureFolder(self.path, self.image_dim, self.crop_region, self.on_error)
