@@ -90,7 +90,9 @@ class Tetrominoes(SceneDataset):
         with pack.only_one_process(path):
             if not path.exists():
                 print(f"no {path} yet: generating {self.num_examples} scenes", file=sys.stderr)
-                generate.generate("tetrominoes", self.num_examples, path, seed=0)
+                generate.generate(
+                    "tetrominoes", num_examples=self.num_examples, path=path, seed=0
+                )
 
 
 @dataclasses.dataclass(eq=False)
