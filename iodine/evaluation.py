@@ -10,9 +10,10 @@ METRICS = ("ari", "ari_nobg", "mse", "recons", "kl")
 
 
 def pad_batch(batch, batch_size):
-    """Repeats the last scene of a batch until it holds batch_size scenes."""
+    """Cuts a batch to batch_size scenes, or repeats its last scene until it has as many."""
 
     def pad(x):
+        x = x[:batch_size]
         return np.concatenate([x, np.repeat(x[-1:], batch_size - len(x), axis=0)])
 
     return tf.nest.map_structure(pad, batch)
@@ -38,7 +39,7 @@ def held_out_batches(dataset, num_images, batch_size):
     remaining = num_images
     for batch in dataset("test").as_numpy_iterator():
         count = min(len(batch["image"]), remaining)
-        yield pad_batch(tf.nest.map_structure(lambda x: x[:count], batch), batch_size), count
+        yield pad_batch(batch, batch_size), count
         remaining -= count
         if not remaining:
             return

@@ -59,7 +59,7 @@ class FactorRegressor(snt.Module):
 
     def __init__(self, mapping, name="repres_content"):
         super().__init__(name=name)
-        for factor, size, kind in mapping:
+        for factor, _, kind in mapping:
             if kind not in FACTOR_TYPES:
                 raise utils.UserError(
                     f"factor '{factor}' has type '{kind}', use {', '.join(FACTOR_TYPES)}"
@@ -115,7 +115,8 @@ class FactorRegressor(snt.Module):
         """
         overlap = tf.einsum("blhwc,bkhwc->blk", true_mask, pred_mask)
         weights = visibility[..., None]  # [B, L, 1]
-        assignment = tf.one_hot(tf.argmax(overlap, axis=-1), overlap.shape[-1]) * weights  # [B, L, K]
+        assignment = tf.one_hot(tf.argmax(overlap, axis=-1), overlap.shape[-1])  # [B, L, K]
+        assignment *= weights
         # The mean over replicas, so that their average is the figure for the whole batch.
         num_visible = utils.replica_sum(tf.reduce_sum(weights)) / utils.num_replicas()
 
@@ -131,7 +132,7 @@ class FactorRegressor(snt.Module):
             pred = tf.matmul(assignment, slot_predictions[factor])  # [B, L, n]
             predictions[factor] = pred
             if kind == "categorical":
-                error = tf.nn.softmax_cross_entropy_with_logits(labels=true, logits=pred)[..., None]
+                error = tf.nn.softmax_cross_entropy_with_logits(true, pred)[..., None]
                 hit = tf.cast(tf.equal(tf.argmax(pred, -1), tf.argmax(true, -1)), tf.float32)
                 metrics[factor] = tf.reduce_sum(hit[..., None] * weights) / num_visible
             else:
