@@ -1,0 +1,309 @@
+"""Figures of what a model does with a scene, drawn with matplotlib.
+
+`info` is what `IODINE.eval` returns, as NumPy arrays; b is a scene of the batch, t an iteration,
+and `size` the height of a picture in inches. Each figure is 7 inches wide or a little more, that
+of a printed page, at its default size.
+"""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import EngFormatter
+
+from iodine.modules.overview import slot_colors
+from iodine.modules.tiles import (
+    FONT_SIZE,
+    GAP,
+    color_bar,
+    label_row,
+    prepare_axis,
+    show_coords,
+    show_img,
+    show_mask,
+    show_mat,
+    tile_figure,
+)
+
+INPUT_TITLES = {
+    "image": "image",
+    "components": "component\nmeans",
+    "pred_mask": "masks",
+    "mask": "mask\nlogits",
+    "posterior": "mask\nposterior",
+    "dcomponents": "∇ comp.\nmeans",
+    "dmask": "∇ mask\nlogits",
+    "log_prob": "log-\nlikelihood",
+    "counterfactual": "leave-\none-out",
+    "coordinates": "coordinates",
+    "zp": "posterior parameters",
+    "dzp": "∇ posterior parameters",
+}
+GRADIENTS = ("dcomponents", "dmask", "counterfactual", "log_prob", "dzp", "zp")
+
+
+def _tile_aspect(info):
+    height, width = info["data"]["image"].shape[2:4]
+    return width / height
+
+
+def _frame(images, b, t):
+    """What iteration t sees of scene b: the one frame, or that of a sequence."""
+    return images[b, t if images.shape[1] > 1 else 0]
+
+
+def _true_masks(info, b, t):
+    return _frame(info["data"]["true_mask"], b, t)  # [L, H, W, 1]
+
+
+def _component_means(info):
+    """Components as images, [B, T, K, H, W, C].
+
+    Where the pixel parameters have scales too, locations come first.
+    """
+    return info["outputs"]["components"][..., : info["data"]["image"].shape[-1]]
+
+
+def _symmetric_limits(values):
+    """Limits around zero that only the largest thousandth of all values exceeds."""
+    limit = np.quantile(np.abs(values), 0.999)
+    return -max(limit, 1e-12), max(limit, 1e-12)
+
+
+def example_plot(info, b=0, t=-1, mask_components=False, size=0.6):
+    """The decomposition of scenes: image, reconstruction, masks (also true ones), components.
+
+    Args:
+      info: what `IODINE.eval` returned, as NumPy arrays.
+      b: the scene, or a list of scenes, a row for each.
+      t: the iteration.
+      mask_components: whether to show of each component only what its mask lets through.
+      size: height of a picture in inches.
+
+    Returns:
+      `matplotlib.figure.Figure`.
+    """
+    scenes = [b] if np.isscalar(b) else list(b)
+    outputs, components = info["outputs"], _component_means(info)
+    has_truth = "true_mask" in info["data"]
+    num_slots = components.shape[2]
+    first = 4 if has_truth else 3
+    figure, axes = tile_figure(len(scenes), first + num_slots, size, _tile_aspect(info))
+    colors = slot_colors(num_slots)
+    for row, scene in enumerate(scenes):
+
+        def title(text, row=row):
+            return text if row == 0 else None
+
+        tiles = iter(axes[row])
+        show_img(_frame(info["data"]["image"], scene, t), next(tiles), title("image"))
+        show_img(outputs["recons"][scene, t, 0], next(tiles), title("recon-\nstruction"))
+        if has_truth:
+            show_mask(_true_masks(info, scene, t), next(tiles), title("true\nmasks"), True)
+        masks = outputs["pred_mask"][scene, t]  # [K, H, W, 1]
+        show_mask(masks, next(tiles), title("masks"))
+        for k in range(num_slots):
+            show_img(
+                components[scene, t, k],
+                next(tiles),
+                title(f"slot {k + 1}"),
+                masks[k] if mask_components else None,
+                colors[k],
+            )
+        metrics = info["metrics"]
+        score = f"MSE\n{metrics['mse'][scene, t]:.4f}"
+        if has_truth:
+            score = f"ARI {metrics['ari_nobg'][scene, t]:.2f}"
+        label_row(axes[row, 0], score)
+    return figure
+
+
+def iterations_plot(info, b=0, mask_components=False, size=0.5):
+    """All iterations from left to right: components beside the logits of their masks.
+
+    Args:
+      info: what `IODINE.eval` returned, as NumPy arrays.
+      b: the scene.
+      mask_components: whether to show of each component only what its mask lets through.
+      size: height of a picture in inches.
+
+    Returns:
+      `matplotlib.figure.Figure`.
+    """
+    outputs, components = info["outputs"], _component_means(info)[b]
+    num_steps, num_slots = components.shape[:2]
+    # [image | reconstruction and components] [true masks | masks and logits]
+    block = 1 + num_steps
+    figure, axes = tile_figure(1 + num_slots, 2 * block, size, _tile_aspect(info), bottom=0.4)
+    colors = slot_colors(num_slots)
+    logits = outputs["pred_mask_logits"][b, ..., 0]  # [T, K, H, W]
+    limits = tuple(np.quantile(logits, [0.001, 0.999]))
+    show_img(_frame(info["data"]["image"], b, -1), axes[0, 0], "image")
+    if "true_mask" in info["data"]:
+        show_mask(_true_masks(info, b, -1), axes[0, block], "true\nmasks", True)
+    for t in range(num_steps):
+        left, right = axes[:, 1 + t], axes[:, block + 1 + t]
+        masks = outputs["pred_mask"][b, t]  # [K, H, W, 1]
+        show_img(outputs["recons"][b, t, 0], left[0], f"{t}")
+        show_mask(masks, right[0], f"{t}")
+        for k in range(num_slots):
+            mask = masks[k] if mask_components else None
+            show_img(components[t, k], left[1 + k], mask=mask, frame_color=colors[k])
+            shown = show_mat(logits[t, k], right[1 + k], None, limits, frame_color=colors[k])
+    for k in range(num_slots):
+        label_row(axes[1 + k, 1], f"slot {k + 1}")
+
+    left, right = axes[-1, 1].get_position(), axes[-1, block - 1].get_position()
+    inch = 1.0 / figure.get_figheight()
+    figure.text(
+        (left.x0 + right.x1) / 2,
+        left.y0 - 0.05 * inch,
+        f"after 0 to {num_steps - 1} refinements: reconstruction (top), components",
+        fontsize=FONT_SIZE,
+        ha="center",
+        va="top",
+    )
+    left, right = axes[-1, block + 1].get_position(), axes[-1, -1].get_position()
+    color_bar(figure, shown, left.x0, left.y0 - 0.12 * inch, right.x1 - left.x0, "mask logits")
+    return figure
+
+
+def _spatial_tile(name, value, ax, title, limits, color):
+    """Draws one spatial refinement input, [H, W, n]."""
+    if name == "coordinates":
+        show_coords(value, ax, title)
+    elif name in ("image", "components"):
+        show_img(value, ax, title, frame_color=color)
+    elif name == "dcomponents":
+        show_img(0.5 + 0.5 * value / limits[1], ax, title, frame_color=color)
+    elif name in GRADIENTS:
+        show_mat(value[..., 0], ax, title, limits, "RdBu_r", color)
+    else:
+        show_mat(value[..., 0], ax, title, limits, "viridis", color)
+
+
+def inputs_plot(info, b=0, t=-1, size=0.6):
+    """The inputs of the refinement network that led to iteration t, a row for each slot.
+
+    Of gradients and likelihoods red is positive, blue negative. The constant inputs (capacity and
+    flat_capacity) are left out.
+
+    Args:
+      info: what `IODINE.eval` returned, as NumPy arrays.
+      b: the scene.
+      t: the iteration, not the first.
+      size: height of a picture in inches.
+
+    Returns:
+      `matplotlib.figure.Figure`.
+    """
+    channels = info["data"]["image"].shape[-1]
+    spatial = {name: v[b, t] for name, v in info["inputs"]["spatial"].items()}  # [K or 1, H, W, n]
+    flat = {name: v[b, t] for name, v in info["inputs"]["flat"].items()}  # [K, n]
+    spatial = {name: spatial[name] for name in INPUT_TITLES if name in spatial}
+    flat = {name: flat[name] for name in INPUT_TITLES if name in flat}
+    num_slots = info["losses"]["kl"].shape[2]
+    flat_height = 0.1 * num_slots  # inches
+    bottom = 0.05 + (flat_height + 0.25) * len(flat)
+    figure, axes = tile_figure(
+        num_slots, len(spatial), size, _tile_aspect(info), label_width=0.4, bottom=bottom
+    )
+    colors = slot_colors(num_slots)
+    for column, (name, value) in enumerate(spatial.items()):
+        value = value[..., :channels] if "components" in name else value
+        if name in GRADIENTS:
+            limits = _symmetric_limits(value)
+        else:
+            limits = (0, 1) if name in ("pred_mask", "posterior") else None
+        shared = len(value) == 1
+        for k in range(len(value)):
+            title = INPUT_TITLES[name] if k == 0 else None
+            color = None if shared else colors[k]
+            _spatial_tile(name, value[k], axes[k, column], title, limits, color)
+        if shared:
+            axes[1, column].text(
+                0.5, 0.5, "same for\nall slots", transform=axes[1, column].transAxes,
+                fontsize=FONT_SIZE - 1, ha="center", va="center", color="grey",
+            )
+    for k in range(num_slots):
+        label_row(axes[k, 0], f"slot {k + 1}")
+
+    # The flat inputs below, as wide as the page: a row for each slot, a column for each value.
+    width, height = figure.get_size_inches()
+    top = bottom - 0.2
+    for name, value in flat.items():
+        box = [0.4 / width, (top - flat_height) / height, (width - 0.45) / width]
+        ax = figure.add_axes([*box, flat_height / height])
+        ax.imshow(
+            value, aspect="auto", cmap="RdBu_r", interpolation="nearest",
+            vmin=_symmetric_limits(value)[0], vmax=_symmetric_limits(value)[1],
+        )
+        prepare_axis(ax, f"{INPUT_TITLES[name]} (flat, {value.shape[-1]} values a slot)")
+        ax.set_yticks(range(num_slots), [str(k + 1) for k in range(num_slots)])
+        ax.tick_params(labelsize=FONT_SIZE - 2, length=0, pad=2)
+        for k, color in enumerate(colors):
+            ax.add_patch(Rectangle((-0.5, k - 0.5), 0.006 * value.shape[-1], 1, color=color))
+        top -= flat_height + 0.25
+    return figure
+
+
+# ---------------------------------------------------------------- curves and samples
+
+CURVES = {
+    "recons": "−log p(x|z) [nats]",
+    "kl": "Σ KL [nats]",
+    "mse": "MSE",
+    "ari_nobg": "foreground ARI",
+    "ari": "ARI",
+}
+
+
+def curves_plot(info):
+    """Losses and metrics over the iterations, a thin line for each scene and a thick mean.
+
+    Args:
+      info: what `IODINE.eval` returned, as NumPy arrays.
+
+    Returns:
+      `matplotlib.figure.Figure`.
+    """
+    curves = {**info["losses"], **info["metrics"], "kl": info["losses"]["kl"].sum(axis=-1)}
+    curves = {name: curves[name] for name in CURVES if name in curves}  # [B, T] each
+    figure = Figure(figsize=(7.0, 1.6), dpi=200, layout="constrained")
+    for ax, (name, curve) in zip(figure.subplots(1, len(curves)), curves.items()):
+        ax.plot(curve.T, color="tab:blue", alpha=0.35, linewidth=0.7)
+        ax.plot(curve.mean(axis=0), color="tab:blue", linewidth=1.6)
+        ax.set_title(CURVES[name], fontsize=FONT_SIZE)
+        ax.set_xlabel("refinements", fontsize=FONT_SIZE)
+        ax.set_xticks(range(curve.shape[1]))
+        if name in ("ari", "ari_nobg"):
+            ax.set_ylim(min(-0.05, curve.min()), 1.05)
+        if name in ("recons", "kl"):
+            ax.yaxis.set_major_formatter(EngFormatter(sep=""))
+        ax.tick_params(labelsize=FONT_SIZE - 1, length=2, pad=2)
+        ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def samples_plot(recons, masks, columns=8, size=0.78):
+    """Decoded draws from the prior, the masks below each.
+
+    Args:
+      recons: [N, 1, H, W, C], N a multiple of `columns`.
+      masks: [N, K, H, W, 1].
+      columns: how many to put side by side.
+      size: height of a picture in inches.
+
+    Returns:
+      `matplotlib.figure.Figure`.
+    """
+    height, width = recons.shape[2:4]
+    rows = len(recons) // columns
+    figure, axes = tile_figure(2 * rows, columns, size, width / height, top=GAP)
+    for i in range(len(recons)):
+        row, column = divmod(i, columns)
+        show_img(recons[i, 0], axes[2 * row, column])
+        show_mask(masks[i], axes[2 * row + 1, column])
+    for row in range(rows):
+        label_row(axes[2 * row, 0], "samples")
+        label_row(axes[2 * row + 1, 0], "masks")
+    return figure

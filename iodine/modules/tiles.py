@@ -1,0 +1,161 @@
+"""Single pictures, and figures that tile them, drawn with matplotlib."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from iodine.modules.overview import slot_colors
+
+FONT_SIZE = 7  # points
+GAP = 0.05  # inches between pictures
+LABEL_WIDTH = 0.55  # inches for the labels of rows
+TITLE_HEIGHT = 0.3  # inches for the titles of columns
+
+
+def prepare_axis(ax, title=None, frame_color=None):
+    """Takes an axis' ticks away and puts a title and a frame there."""
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.spines[:].set_visible(frame_color is not None)
+    if frame_color is not None:
+        ax.spines[:].set_color(frame_color)
+        ax.spines[:].set_linewidth(1.2)
+    if title is not None:
+        ax.set_title(title, fontsize=FONT_SIZE, pad=2.5, linespacing=1.0)
+
+
+def show_img(image, ax, title=None, mask=None, frame_color=None):
+    """Shows an image.
+
+    Args:
+      image: [H, W, C], C being 1 or 3; clipped to [0, 1].
+      ax: matplotlib axis.
+      title: text above it.
+      mask: [H, W, 1] in [0, 1]; white shows where it is 0.
+      frame_color: of a line around it.
+    """
+    image = np.clip(image, 0.0, 1.0)
+    if mask is not None:
+        image = mask * image + (1.0 - mask)
+    if image.shape[-1] == 1:
+        image = np.repeat(image, 3, axis=-1)
+    ax.imshow(image, interpolation="nearest")
+    prepare_axis(ax, title, frame_color)
+
+
+def show_mask(masks, ax, title=None, background=False):
+    """Shows all masks in one picture, each in its colour (see `slot_colors`).
+
+    Args:
+      masks: [K, H, W, 1] in [0, 1].
+      ax: matplotlib axis.
+      title: text above it.
+      background: whether the first mask is the background's and dark grey.
+    """
+    if background:
+        colors = [(0.25, 0.25, 0.25), *slot_colors(len(masks) - 1)]
+    else:
+        colors = slot_colors(len(masks))
+    show_img(np.einsum("khwi,kc->hwc", masks, colors), ax, title)
+
+
+def show_mat(matrix, ax, title=None, limits=None, cmap="viridis", frame_color=None):
+    """Shows a matrix of any values in false colours.
+
+    Args:
+      matrix: [H, W].
+      ax: matplotlib axis.
+      title: text above it.
+      limits: values of the first and the last colour, those of the matrix if None.
+      cmap: matplotlib's name of the colours.
+      frame_color: of a line around it.
+
+    Returns:
+      What `ax.imshow` returns.
+    """
+    low, high = (None, None) if limits is None else limits
+    shown = ax.imshow(matrix, vmin=low, vmax=high, cmap=cmap, interpolation="nearest")
+    prepare_axis(ax, title, frame_color)
+    return shown
+
+
+def show_coords(coordinates, ax, title=None):
+    """Shows coordinate channels side by side in a square.
+
+    Args:
+      coordinates: [H, W, n].
+      ax: matplotlib axis.
+      title: text above it.
+    """
+    height, width, num_channels = coordinates.shape
+    columns = int(np.ceil(np.sqrt(num_channels)))
+    canvas = np.full([columns * (height + 1), columns * (width + 1)], np.nan)
+    for i in range(num_channels):
+        row, column = divmod(i, columns)
+        top, left = row * (height + 1), column * (width + 1)
+        canvas[top : top + height, left : left + width] = coordinates[..., i]
+    show_mat(canvas[:-1, :-1], ax, title, (-1, 1), "gray")
+
+
+def tile_figure(
+    rows, columns, size, aspect=1.0, label_width=LABEL_WIDTH, top=TITLE_HEIGHT, bottom=0.0
+):
+    """Makes a figure of equal tiles, with room for titles above and labels at the left.
+
+    Args:
+      rows, columns: number of tiles.
+      size: height of a tile in inches.
+      aspect: width of a tile by its height.
+      label_width: inches left of the tiles.
+      top, bottom: inches above and below them.
+
+    Returns:
+      (figure, axes [rows, columns]); an axis shows nothing until something is drawn there.
+    """
+    width = label_width + columns * (size * aspect + GAP)
+    height = top + rows * (size + GAP) + bottom
+    figure = Figure(figsize=(width, height), dpi=200)
+    axes = figure.subplots(
+        rows,
+        columns,
+        squeeze=False,
+        gridspec_kw={
+            "left": label_width / width,
+            "right": 1.0 - GAP / width,
+            "bottom": (bottom + GAP) / height,
+            "top": 1.0 - top / height,
+            "wspace": GAP / (size * aspect),
+            "hspace": GAP / size,
+        },
+    )
+    for ax in axes.flat:
+        prepare_axis(ax)
+    return figure, axes
+
+
+def label_row(ax, text, color="black"):
+    """Puts a text left of a tile."""
+    ax.set_ylabel(
+        text, fontsize=FONT_SIZE, rotation=0, ha="right", va="center", labelpad=4, color=color
+    )
+
+
+def color_bar(figure, shown, left, top, width, label=None):
+    """Adds a flat horizontal colour bar.
+
+    Args:
+      figure: where to.
+      shown: what `show_mat` or `ax.scatter` returned.
+      left, top, width: of the bar, in parts of the figure.
+      label: text below it.
+
+    Returns:
+      `matplotlib.colorbar.Colorbar`.
+    """
+    height = 0.06 / figure.get_figheight()
+    axis = figure.add_axes([left, top - height, width, height])
+    bar = figure.colorbar(shown, cax=axis, orientation="horizontal")
+    axis.tick_params(labelsize=FONT_SIZE - 1, length=2, pad=1)
+    bar.outline.set_visible(False)
+    if label is not None:
+        bar.set_label(label, fontsize=FONT_SIZE, labelpad=1)
+    return bar
