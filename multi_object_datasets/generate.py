@@ -2,8 +2,8 @@
 
     python -m multi_object_datasets.generate NAME --num-examples N --seed S --out FILE
 
-The same seed gives the same bytes, whatever the number of workers. An interrupted generation keeps its finished parts
-in FILE.parts and continues from them; FILE itself appears only when it is whole.
+The same seed gives the same bytes, whatever the number of workers. An interrupted generation keeps
+its finished parts in FILE.parts and continues from them; FILE itself appears only when it is whole.
 """
 
 import argparse
@@ -36,12 +36,14 @@ class _Worker:
             [sys.executable, "-m", "multi_object_datasets.generators.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # Ctrl-C is for this process alone, which then ends its workers.
+            start_new_session=True,
             # Draws with one core: the others have workers of their own.
             env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
         )
 
     def draw(self, request):
-        """Returns the serialised scenes of a request; raises the DatasetError that the worker met."""
+        """Returns the scenes of a request, serialised; raises the worker's DatasetError."""
         try:
             pickle.dump(request, self._process.stdin)
             self._process.stdin.flush()
@@ -49,7 +51,8 @@ class _Worker:
         except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
             raise DatasetError(
                 f"a worker process of the {request['name']} generator ended "
-                f"(exit code {self._process.wait()}); the same command continues from the finished parts"
+                f"(exit code {self._process.wait()}); "
+                "the same command continues from the finished parts"
             ) from error
         if isinstance(reply, DatasetError):
             raise reply
@@ -75,7 +78,10 @@ def _write_part(part, records):
 
 @contextlib.contextmanager
 def _parts(directory, plan):
-    """Makes or reopens the directory of finished parts, locked against a second process for the `with` block."""
+    """Makes or reopens the directory of finished parts; holds its lock for the `with` block.
+
+    The directory is removed at the end if no parts are left in it.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     with open(directory / "plan.json", "a+") as file:
         try:
@@ -92,11 +98,40 @@ def _parts(directory, plan):
                 f"{directory} holds the parts of another generation, {text}; "
                 "give the same arguments to continue it, or remove the directory"
             )
-        yield
+        try:
+            yield
+        finally:
+            if not any(directory.glob("*.tfrecords")):
+                shutil.rmtree(directory, ignore_errors=True)
 
 
-def _draw_parts(missing, requests, workers, progress):
-    """Has the worker processes draw the missing parts; `requests` gives the request of each part."""
+@contextlib.contextmanager
+def _progress(label, done, total):
+    """Gives the function that reports progress: a bar on a terminal, else a line for each tenth."""
+    if sys.stderr.isatty():
+        with tqdm.tqdm(desc=label, initial=done, total=total, unit="scene") as bar:
+            yield bar.update
+        return
+
+    def update(count):
+        nonlocal done
+        tenth = 10 * done // total
+        done += count
+        if 10 * done // total > tenth:
+            print(f"{label}: {done} of {total} scenes", file=sys.stderr, flush=True)
+
+    yield update
+
+
+def _draw_parts(missing, requests, workers, update):
+    """Has worker processes draw the missing parts.
+
+    Args:
+        missing: the parts to draw.
+        requests: {part: request}.
+        workers: number of processes.
+        update: called with the number of scenes of each part when it is written.
+    """
     local, started = threading.local(), []
 
     def draw(part):
@@ -110,27 +145,24 @@ def _draw_parts(missing, requests, workers, progress):
     pool = concurrent.futures.ThreadPoolExecutor(min(workers, len(missing)))
     try:
         for future in concurrent.futures.as_completed([pool.submit(draw, p) for p in missing]):
-            progress.update(future.result())
+            update(future.result())
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for worker in started:
             worker.close()
 
 
-def generate(
-    name, num_examples, path, seed=0, split="train", variant=None, workers=None, quiet=False
-):
+def generate(name, num_examples, seed, path, split="train", variant=None, workers=None):
     """Generates a file of scenes.
 
     Args:
         name: data set, one of `generators.NAMES`.
         num_examples: number of scenes.
-        path: file to write, GZIP TFRecords as published; must not exist yet.
         seed: non-negative int; scene i is a function of (name, variant, seed, split, i).
+        path: file to write, GZIP TFRecords as published; must not exist yet.
         split: "train" or "test": the two draw from seeds apart.
         variant: one of the data set's variants, default its first.
         workers: number of processes, default the number of CPUs.
-        quiet: no progress on stderr.
 
     Raises:
         DatasetError: bad arguments, `path` exists, or its parts belong to other arguments.
@@ -140,7 +172,9 @@ def generate(
         raise DatasetError(f"split {split!r} must be one of {', '.join(SPLITS)}")
     workers = os.cpu_count() if workers is None else workers
     for label, value, least in (
-        ("num_examples", num_examples, 1), ("seed", seed, 0), ("workers", workers, 1)
+        ("num_examples", num_examples, 1),
+        ("seed", seed, 0),
+        ("workers", workers, 1),
     ):
         if value < least:
             raise DatasetError(f"{label} must be at least {least}, not {value}")
@@ -159,16 +193,9 @@ def generate(
                 requests[part] = {**scenes, "start": start, "stop": stop}
             missing = [part for part in requests if not part.exists()]
             done = num_examples - sum(requests[p]["stop"] - requests[p]["start"] for p in missing)
-            with tqdm.tqdm(
-                total=num_examples,
-                initial=done,
-                desc=path.name,
-                unit="scene",
-                disable=quiet,
-                mininterval=0.5 if sys.stderr.isatty() else 30,
-            ) as progress:
+            with _progress(path.name, done, num_examples) as update:
                 if missing:
-                    _draw_parts(missing, requests, workers, progress)
+                    _draw_parts(missing, requests, workers, update)
             # Gzip files one after the other are a gzip file.
             whole = directory / "whole"
             with open(whole, "wb") as target:
@@ -176,9 +203,12 @@ def generate(
                     with open(part, "rb") as source:
                         shutil.copyfileobj(source, target)
             if path.exists():
-                raise DatasetError(f"{path} was made by someone else meanwhile; parts are in {directory}")
+                raise DatasetError(
+                    f"{path} was made by someone else meanwhile; parts are in {directory}"
+                )
             os.replace(whole, path)
-            shutil.rmtree(directory)
+            for part in requests:
+                part.unlink()
     except OSError as error:
         raise DatasetError(f"cannot write {path}: {error}") from error
 
@@ -200,6 +230,9 @@ def main(argv=None):
     except DatasetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues from the finished parts", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -1,10 +1,11 @@
 """Scene generators, one module for each data set.
 
 Every module has
-- `VARIANTS`: the names that `variant` may take, the first one being the default; empty if there is only one kind;
+- `VARIANTS`: the names that `variant` may take, the first one being the default; empty if there is
+  only one kind;
 - `CHUNK_SIZE`: scenes written before the next safe point for an interrupted generation;
-- `scene(rng, variant)`: one scene drawn from a `numpy.random.Generator`, as a dict of arrays. uint8 arrays are
-  stored as one byte per element, float32 arrays as float lists, both flattened.
+- `scene(rng, variant)`: one scene drawn from a `numpy.random.Generator`, as a dict of arrays. uint8
+  arrays are stored as one byte per element, float32 arrays as float lists, both flattened.
 """
 
 import importlib

@@ -1,7 +1,7 @@
 """Renders CLEVR scenes with Blender as a module, without a display.
 
-Blender keeps one scene for the whole process: this module builds the floor, lamps and camera when it is imported, and
-`arrange` exchanges the objects. Import it in a worker process only.
+Blender keeps one scene for the whole process: this module builds the floor, lamps and camera when
+it is imported, and `arrange` exchanges the objects. Import it in a worker process only.
 """
 
 import math
@@ -51,7 +51,7 @@ def _aim(thing, position):
 
 
 def _material(name):
-    """Returns a new material with its node tree emptied, the tree and the output's surface socket."""
+    """Returns a new material, its emptied node tree and the socket of its surface."""
     material = bpy.data.materials.new(name)
     material.use_nodes = True
     tree = material.node_tree
@@ -78,9 +78,7 @@ def _mix(tree, first, second):
 def _rubber(color):
     """Returns a diffuse material with a little gloss at grazing angles."""
     material, tree, surface = _material("rubber")
-    mix = _mix(
-        tree, _shader(tree, "Diffuse", color, 0), _shader(tree, "Glossy", (1, 1, 1), 0.2)
-    )
+    mix = _mix(tree, _shader(tree, "Diffuse", color, 0), _shader(tree, "Glossy", (1, 1, 1), 0.2))
     fresnel = tree.nodes.new("ShaderNodeFresnel")
     fresnel.inputs["IOR"].default_value = 1.2
     tree.links.new(fresnel.outputs[0], mix.inputs[0])
@@ -196,7 +194,8 @@ def _settings():
     cycles.use_light_tree = False  # With four lamps it costs more than it saves.
     cycles.max_bounces = 4
     cycles.denoiser = "OPENIMAGEDENOISE"
-    cycles.denoising_prefilter = "NONE"  # Colours and normals, which guide the denoiser, have next to no noise here.
+    # Colours and normals, which guide the denoiser, have next to no noise here.
+    cycles.denoising_prefilter = "NONE"
 
 
 def _render():
@@ -210,7 +209,8 @@ def _render():
         pixels = np.empty(clevr.HEIGHT * clevr.WIDTH * 4, np.float32)
         image.pixels.foreach_get(pixels)
         bpy.data.images.remove(image)
-    pixels = pixels.reshape(clevr.HEIGHT, clevr.WIDTH, 4)[::-1, :, :3]  # Blender's first row is the lowest.
+    # Blender's first row is the lowest, its fourth channel opacity.
+    pixels = pixels.reshape(clevr.HEIGHT, clevr.WIDTH, 4)[::-1, :, :3]
     return np.round(pixels * 255).astype(np.uint8)
 
 

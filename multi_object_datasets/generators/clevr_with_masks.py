@@ -1,6 +1,7 @@
 """CLEVR with masks, 240x320: scenes sampled as in CLEVR, rendered with Blender (`clevr_blender`).
 
-The published files hold 3 to 10 objects (variant `clevr`); `clevr6` draws 3 to 6, the scenes that the paper trains on.
+The published files hold 3 to 10 objects (variant `clevr`); `clevr6` draws 3 to 6, the scenes that
+the paper trains on.
 """
 
 import numpy as np
@@ -19,7 +20,8 @@ MIN_GAP = 0.25  # Between the surfaces of two objects, seen from above.
 MIN_MARGIN = 0.4  # Between two centres, along each of the two floor axes as the camera sees them.
 MAX_TRIES = 50  # For one object, before all are placed anew.
 
-# Codes of the published files are positions in these lists, from 1; 0 is the background and padding.
+# Codes of the published files are positions in these lists, from 1; 0 is the background and
+# padding.
 SHAPES = ("sphere", "cylinder", "cube")
 SIZES = (0.7, 0.35)  # Large and small: radius of spheres and cylinders, half the edge of cubes.
 MATERIALS = ("rubber", "metal")
@@ -46,7 +48,7 @@ LAMP_JITTER = 1.0
 
 
 def look_at_origin(position):
-    """Returns the axes of a camera or lamp aimed at the origin: the rows are right, up and backwards."""
+    """Returns the axes of a thing aimed at the origin; the rows are right, up and backwards."""
     backward = np.asarray(position) / np.linalg.norm(position)
     right = np.cross([0.0, 0.0, 1.0], backward)
     right /= np.linalg.norm(right)
@@ -61,7 +63,8 @@ def project(points, camera):
         camera: [3].
 
     Returns:
-        [n, 3]: column and row, in whole pixels as CLEVR stores them, and depth along the camera's axis.
+        [n, 3]: column and row, in whole pixels as CLEVR stores them, and depth along the camera's
+        axis.
     """
     right, up, backward = look_at_origin(camera) @ (points - camera).T  # each [n]
     depth = -backward
@@ -113,9 +116,10 @@ def sample(rng, variant="clevr"):
         variant: one of `VARIANTS`.
 
     Returns:
-        (factors, view). factors: the published features, [11, ...] with the background first and zeros after the last
-        object: `size`, `shape`, `material`, `color` (uint8 codes), `x`, `y`, `z`, `rotation` (0 to 360),
-        `visibility` and `pixel_coords` [11, 3]. view: jittered positions [3] of `camera` and of each of LAMPS.
+        (factors, view). factors: the published features, [11, ...] with the background first and
+        zeros after the last object: `size`, `shape`, `material`, `color` (uint8 codes), `x`, `y`,
+        `z`, `rotation` (0 to 360), `visibility` and `pixel_coords` [11, 3]. view: jittered
+        positions [3] of `camera` and of each of LAMPS.
     """
     count = rng.integers(3, MAX_OBJECTS[variant] + 1)
     camera = CAMERA + rng.uniform(-CAMERA_JITTER, CAMERA_JITTER, size=3)

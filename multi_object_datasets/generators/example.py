@@ -1,7 +1,8 @@
 """`tf.Example` messages straight from arrays, byte for byte what a protobuf writer would give.
 
-The published files hold one byte-string for each pixel value: over a million for a CLEVR scene, far too slow through
-the protobuf API. On the wire each of them is the three bytes 0x0A 0x01 VALUE, so NumPy can lay out a whole list.
+The published files hold one byte-string for each pixel value: over a million for a CLEVR scene, far
+too slow through the protobuf API. On the wire each of them is the three bytes 0x0A 0x01 VALUE, so
+NumPy can lay out a whole list.
 """
 
 import numpy as np
@@ -23,7 +24,7 @@ def _field(tag, payload):
 
 
 def _feature(array):
-    """Returns the `tf.train.Feature` of one array: bytes_list (field 1) of uint8, float_list (field 2) of float32."""
+    """Returns the `tf.train.Feature` of an array: bytes_list (field 1) or float_list (field 2)."""
     if array.dtype == np.uint8:
         values = np.empty((array.size, 3), np.uint8)
         values[:, 0] = 0x0A
@@ -39,8 +40,8 @@ def encode(features):
     """Serialises a scene as a `tf.Example`.
 
     Args:
-        features: {name: array}, uint8 (stored as one-byte strings, one per element) or float32, of any shape; stored
-            flattened and in the order of their names.
+        features: {name: array}, uint8 (stored as one-byte strings, one per element) or float32, of
+            any shape; stored flattened and in the order of their names.
 
     Returns:
         bytes.

@@ -55,8 +55,9 @@ def render(factors):
     """Draws a scene from its factors.
 
     Args:
-        factors: dict of arrays [L, ...] with the background first: `shape`, `x`, `y`, `scale`, `orientation`,
-            `visibility`, and `color` [L, 3 or 1] in [0, 1]. Later sprites lie in front.
+        factors: dict of arrays [L, ...] with the background first: `shape`, `x`, `y`, `scale`,
+            `orientation`, `visibility`, and `color` [L, 3 or 1] in [0, 1]. Later sprites lie in
+            front.
 
     Returns:
         (image uint8 [64, 64, 3 or 1], labels uint8 [64, 64], the entity that each pixel shows).
@@ -76,11 +77,13 @@ def _colors(rng, variant, count):
     if variant == "colored_on_colored":
         return rng.random((count + 1, 3))
     background = np.full((1, 3), rng.random())
-    return np.concatenate([background, [colorsys.hsv_to_rgb(*hsv) for hsv in rng.random((count, 3))]])
+    return np.concatenate(
+        [background, [colorsys.hsv_to_rgb(*hsv) for hsv in rng.random((count, 3))]]
+    )
 
 
 def sample(rng, variant):
-    """Draws the factors of a scene: number of sprites, shapes, poses and colours uniform and independent.
+    """Draws the factors of a scene: count, shapes, poses and colours uniform and independent.
 
     Args:
         rng: a `numpy.random.Generator`.

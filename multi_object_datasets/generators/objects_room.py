@@ -1,7 +1,7 @@
 """Objects Room, 64x64: a room of coloured walls and floor under the sky, with objects on the floor.
 
-Sampled here, rendered with Mitsuba (`room_mitsuba`). The first four entities are sky, floor and two wall halves. The
-variant `sequences` holds 16 frames of a scene whose camera moves at one velocity.
+Sampled here, rendered with Mitsuba (`room_mitsuba`). The first four entities are sky, floor and two
+wall halves. The variant `sequences` holds 16 frames of a scene whose camera moves at one velocity.
 """
 
 import colorsys
@@ -59,9 +59,9 @@ def sample(rng, variant):
         variant: one of `VARIANTS`.
 
     Returns:
-        dict: `floor` and `wall`, RGB colours [3] in [0, 1]; `objects`, a list of dicts of `shape`, `position` [2] and
-        `radius` in metres, `turn` in degrees and `color` [3]; `cameras` [frames, 2], angle on the ring and pitch in
-        degrees.
+        dict: `floor` and `wall`, RGB colours [3] in [0, 1]; `objects`, a list of dicts of `shape`,
+        `position` [2] and `radius` in metres, `turn` in degrees and `color` [3]; `cameras`
+        [frames, 2], angle on the ring and pitch in degrees.
     """
     fewest, most, _ = OBJECTS[variant]
     count = int(rng.integers(fewest, most + 1))
@@ -89,7 +89,7 @@ def sample(rng, variant):
 
 
 def scene(rng, variant):
-    """Draws and renders one scene; if it has objects, its first frame shows at least one of them."""
+    """Draws and renders one scene; its first frame shows at least one object if there are any."""
     # Here, because sampling works without Mitsuba.
     from multi_object_datasets.generators import room_mitsuba
 

@@ -20,12 +20,14 @@ drjit.set_thread_count(1)  # The other cores have workers of their own.
 _Transform = mitsuba.ScalarTransform4f
 
 SAMPLES = 16  # Rays per pixel for each lamp.
-GRID = 3  # Rays per pixel along each axis for the labels, sky and ambient light; the label is the middle one's.
+# Rays per pixel along each axis for the labels, the middle one's, and for sky and ambient light.
+GRID = 3
 FIELD_OF_VIEW = 60  # Degrees.
 
 # Linear RGB from the horizon to the zenith.
 SKY = np.array([[0.80, 0.88, 1.0], [0.25, 0.47, 0.90]])
-# (direction, irradiance) of the lamps, and light from all around as a share of each surface's colour.
+# (direction, irradiance) of the lamps, and light from all around as a share of each surface's
+# colour.
 LAMPS = (([0.4, 0.55, -2.0], 2.4), ([-0.7, -0.4, -1.6], 1.2))
 AMBIENT = 0.25
 
@@ -44,7 +46,11 @@ def _matte(color):
 def _room(room):
     """Returns {(entity, part): shape} of the floor and walls."""
     half, height = objects_room.HALF_ROOM, objects_room.WALL_HEIGHT
-    floor = {"type": "rectangle", "to_world": _Transform().scale([half, half, 1]), "bsdf": _matte(room["floor"])}
+    floor = {
+        "type": "rectangle",
+        "to_world": _Transform().scale([half, half, 1]),
+        "bsdf": _matte(room["floor"]),
+    }
     parts = {(objects_room.FLOOR, 0): floor}
     for side in range(4):
         pose = (
@@ -65,18 +71,23 @@ def _object(thing):
     pose = _Transform().translate([*thing["position"], 0]).rotate([0, 0, 1], thing["turn"])
 
     def sphere(height):
-        return {"type": "sphere", "to_world": pose.translate([0, 0, height]).scale(radius), "bsdf": surface}
+        return {
+            "type": "sphere",
+            "to_world": pose.translate([0, 0, height]).scale(radius),
+            "bsdf": surface,
+        }
 
     def tube(bottom, top):
-        return {
-            "type": "cylinder", "p0": [0, 0, bottom], "p1": [0, 0, top], "radius": radius, "to_world": pose, "bsdf": surface
-        }
+        ends = {"p0": [0, 0, bottom], "p1": [0, 0, top], "radius": radius}
+        return {"type": "cylinder", **ends, "to_world": pose, "bsdf": surface}
 
     if thing["shape"] == "sphere":
         return [sphere(radius)]
     if thing["shape"] == "cube":
         half = radius / math.sqrt(2)
-        return [{"type": "cube", "to_world": pose.translate([0, 0, half]).scale(half), "bsdf": surface}]
+        return [
+            {"type": "cube", "to_world": pose.translate([0, 0, half]).scale(half), "bsdf": surface}
+        ]
     if thing["shape"] == "cylinder":
         lid = pose.translate([0, 0, 2 * radius]).scale(radius)
         return [tube(0, 2 * radius), {"type": "disk", "to_world": lid, "bsdf": surface}]
@@ -109,7 +120,7 @@ def _sensor(angle, pitch):
 
 
 def _scenes(parts):
-    """Returns one scene for each lamp: lit by one alone, a matte surface takes no random choice and has no noise."""
+    """Returns one scene for each lamp: lit by one alone, matte surfaces are without noise."""
     return [
         mitsuba.load_dict(
             {
@@ -131,7 +142,8 @@ def _look(scene, sensor):
     """Follows a regular grid of rays to what they meet.
 
     Returns:
-        (entities int [64 * GRID, 64 * GRID], heights [64 * GRID, 64 * GRID], the rays' upward part).
+        (entities int [64 * GRID, 64 * GRID], heights [64 * GRID, 64 * GRID], the rays' upward
+        part).
     """
     count = objects_room.IMAGE_SIZE * GRID
     entities = np.zeros((count, count), np.uint8)
@@ -154,7 +166,8 @@ def render(room, seed):
         seed: int, of the rays.
 
     Returns:
-        (images uint8 [frames, 64, 64, 3], labels uint8 [frames, 64, 64], the entity that each pixel's centre shows).
+        (images uint8 [frames, 64, 64, 3], labels uint8 [frames, 64, 64], the entity that each
+        pixel's centre shows).
     """
     parts = _room(room)
     for entity, thing in enumerate(room["objects"], start=objects_room.FIRST_OBJECT):
@@ -163,7 +176,9 @@ def render(room, seed):
     scenes = _scenes(parts)
     direct = mitsuba.load_dict({"type": "direct"})
     objects = [thing["color"] for thing in room["objects"]]
-    ambient = AMBIENT * _linear(np.stack([np.zeros(3), room["floor"], room["wall"], room["wall"], *objects]))
+    ambient = AMBIENT * _linear(
+        np.stack([np.zeros(3), room["floor"], room["wall"], room["wall"], *objects])
+    )
     size = objects_room.IMAGE_SIZE
     images, labels = [], []
     for angle, pitch in room["cameras"]:

@@ -1,4 +1,4 @@
-"""Shapes: three white shapes on black, each a triangle, a triangle upside down or a square; 28x28 pixels."""
+"""Shapes: three white triangles, upright or upside down, or squares on black, 28x28 pixels."""
 
 import numpy as np
 
@@ -21,11 +21,12 @@ def render(factors):
     """Draws a scene from its factors.
 
     Args:
-        factors: dict of arrays [4] with the background first: `shape` (codes of `PIXELS`), `x` and `y`, the centre
-            across and down, as fractions of the image. Later shapes lie in front.
+        factors: dict of arrays [4] with the background first: `shape` (codes of `PIXELS`), `x` and
+            `y`, the centre across and down, as fractions of the image. Later shapes lie in front.
 
     Returns:
-        (image uint8 [28, 28, 1] of 0 and 255, labels uint8 [28, 28], the entity that each pixel shows).
+        (image uint8 [28, 28, 1] of 0 and 255, labels uint8 [28, 28], the entity that each pixel
+        shows).
     """
     labels = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     for entity in range(1, NUM_SHAPES + 1):
@@ -38,17 +39,19 @@ def render(factors):
 
 
 def sample(rng):
-    """Draws the factors of a scene: shapes and places uniform and independent, wholly inside the image."""
+    """Draws the factors of a scene: shapes and places uniform, wholly inside the image."""
     shape = rng.integers(1, len(PIXELS) + 1, size=NUM_SHAPES)
     size = np.array([len(PIXELS[code]) for code in shape])
     x, y = (rng.integers(IMAGE_SIZE - size + 1, size=(2, NUM_SHAPES)) + size / 2) / IMAGE_SIZE
     factors = {"shape": shape, "x": x, "y": y}
-    factors = {name: np.concatenate([[0], values]).astype(np.float32) for name, values in factors.items()}
+    factors = {
+        name: np.concatenate([[0], values]).astype(np.float32) for name, values in factors.items()
+    }
     return {**factors, "visibility": np.ones(NUM_SHAPES + 1, np.float32)}
 
 
 def scene(rng, variant=None):
-    """Draws one scene in which every shape shows, with the features of `multi_object_datasets.shapes`."""
+    """Draws one scene in which every shape shows."""
     del variant
     while True:
         factors = sample(rng)

@@ -26,12 +26,10 @@ BLOCK = np.array(
     np.uint8,
 )
 
-COLORS = np.array(
-    [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1]], np.float32
-)
+COLORS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1]], np.float32)
 
-# Rows of blocks, top first, for each shape code. All 19 orientations have a code, 17 of them occur in the
-# data set; 4 and 8 are the ones left out.
+# Rows of blocks, top first, for each shape code. All 19 orientations have a code, 17 of them occur
+# in the data set; 4 and 8 are the ones left out.
 SHAPES = {
     1: "1111",
     2: "1/1/1/1",
@@ -69,12 +67,13 @@ def render(factors):
     """Draws a scene from its factors.
 
     Args:
-        factors: dict of arrays with the background first: `x` [4] (top row of the bounding box, in pixels), `y` [4]
-            (its left column), `shape` [4] (codes of `SHAPES`), `color` [4, 3] (RGB, 0 or 1). Later pieces are drawn
-            over earlier ones.
+        factors: dict of arrays with the background first: `x` [4] (top row of the bounding box, in
+            pixels), `y` [4] (its left column), `shape` [4] (codes of `SHAPES`), `color` [4, 3]
+            (RGB, 0 or 1). Later pieces are drawn over earlier ones.
 
     Returns:
-        (image uint8 [35, 35, 3], mask uint8 [4, 35, 35, 1] of 0 and 255, one-hot over the entities).
+        (image uint8 [35, 35, 3], mask uint8 [4, 35, 35, 1] of 0 and 255, one-hot over the
+        entities).
     """
     image = np.zeros((IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     labels = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
@@ -93,8 +92,8 @@ def render(factors):
 def sample(rng):
     """Draws the factors of a scene.
 
-    Shapes and colours are uniform and independent. Positions are uniform over all joint placements without overlap:
-    all three pieces are placed anew until they do not touch the same pixel.
+    Shapes and colours are uniform and independent. Positions are uniform over all joint placements
+    without overlap: all three pieces are placed anew until they do not touch the same pixel.
 
     Args:
         rng: a `numpy.random.Generator`.

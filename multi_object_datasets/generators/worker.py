@@ -1,7 +1,7 @@
-"""A worker process of the generator: reads requests from stdin, draws the scenes, writes them to stdout.
+"""A worker process of the generator: requests come on stdin, serialised scenes go to stdout.
 
-A process of its own, started anew rather than forked, because Blender and 3D libraries do not share one with
-TensorFlow; it ends when its stdin is closed, so also when its parent dies.
+A process of its own, started anew rather than forked, because Blender and 3D libraries do not share
+one with TensorFlow; it ends when its stdin is closed, so also when its parent dies.
 """
 
 import os
@@ -44,8 +44,11 @@ def main():
             reply = draw(request)
         except DatasetError as error:
             reply = error
-        pickle.dump(reply, records, protocol=pickle.HIGHEST_PROTOCOL)
-        records.flush()
+        try:
+            pickle.dump(reply, records, protocol=pickle.HIGHEST_PROTOCOL)
+            records.flush()
+        except BrokenPipeError:  # The parent died while the scenes were drawn.
+            os._exit(1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,186 @@
+"""The scenes drawn with NumPy: rules of sampling, exact pixels, codes and ranges."""
+
+import os
+
+import numpy as np
+import pytest
+
+from multi_object_datasets import generators
+from multi_object_datasets.generators import (
+    multi_dsprites,
+    shapes,
+    tetrominoes,
+)
+from multi_object_datasets.generators.worker import scene_rng
+
+
+def scenes(name, count, variant=None, seed=0):
+    module, variant = generators.load(name, variant)
+    return [module.scene(scene_rng(seed, "train", index), variant) for index in range(count)]
+
+
+def assert_one_hot(mask, entity_axis):
+    assert mask.dtype == np.uint8
+    assert set(np.unique(mask)) <= {0, 255}
+    np.testing.assert_array_equal((mask == 255).sum(axis=entity_axis), 1)
+
+
+# Tetrominoes.
+
+
+def test_tetrominoes_pixels_of_a_hand_made_scene():
+    factors = {
+        "x": np.array([0, 0, 20, 25], np.float32),
+        "y": np.array([0, 0, 30, 10], np.float32),
+        "shape": np.array([0, 1, 2, 19], np.float32),  # Bars 1111 and 1/1/1/1, a square.
+        "color": np.array([[0, 0, 0], [1, 0, 0], [0, 1, 1], [1, 1, 0]], np.float32),
+    }
+    factors["x"][2] = 15
+    image, mask = tetrominoes.render(factors)
+    block = np.array(
+        [
+            [191, 255, 255, 255, 223],
+            [127, 159, 159, 159, 191],
+            [127, 159, 159, 159, 191],
+            [127, 159, 159, 159, 191],
+            [95, 63, 63, 63, 127],
+        ]
+    )
+    expected = np.zeros((35, 35, 3), int)
+    labels = np.zeros((35, 35), int)
+    for left in (0, 5, 10, 15):
+        expected[0:5, left : left + 5, 0] = block
+        labels[0:5, left : left + 5] = 1
+    for top in (15, 20, 25, 30):
+        expected[top : top + 5, 30:35, 1] = expected[top : top + 5, 30:35, 2] = block
+        labels[top : top + 5, 30:35] = 2
+    for top, left in ((25, 10), (25, 15), (30, 10), (30, 15)):
+        expected[top : top + 5, left : left + 5, 0] = block
+        expected[top : top + 5, left : left + 5, 1] = block
+        labels[top : top + 5, left : left + 5] = 3
+    np.testing.assert_array_equal(image, expected)
+    np.testing.assert_array_equal(mask[..., 0].argmax(axis=0), labels)
+    assert_one_hot(mask, entity_axis=0)
+
+
+def test_tetrominoes_shape_codes_are_the_19_orientations():
+    blocks = {code: tetrominoes.PIXELS[code][::5, ::5] for code in tetrominoes.SHAPES}
+    assert sorted(blocks) == list(range(1, 20))
+    assert all(shape.sum() == 4 for shape in blocks.values())
+    assert len({(shape.shape, shape.tobytes()) for shape in blocks.values()}) == 19
+    np.testing.assert_array_equal(blocks[6], [[1, 1, 1], [0, 0, 1]])
+    np.testing.assert_array_equal(blocks[13], [[0, 1], [1, 1], [1, 0]])
+
+
+def test_tetrominoes_do_not_overlap_and_use_17_shapes_6_colors_and_the_whole_image():
+    drawn = scenes("tetrominoes", 300)
+    for scene in drawn:
+        np.testing.assert_array_equal((scene["mask"] == 255).sum(axis=(1, 2, 3))[1:], 100)
+        assert_one_hot(scene["mask"], entity_axis=0)
+        for name in ("x", "y", "shape"):
+            assert scene[name].shape == (4,) and scene[name].dtype == np.float32
+            assert scene[name][0] == 0
+        np.testing.assert_array_equal(scene["visibility"], 1)
+        assert scene["color"].shape == (4, 3) and not scene["color"][0].any()
+    pieces = {
+        name: np.stack([scene[name][1:] for scene in drawn])
+        for name in ("x", "y", "shape", "color")
+    }
+    assert set(pieces["shape"].flat) == set(range(1, 20)) - {4, 8}
+    assert len(np.unique(pieces["color"].reshape(-1, 3), axis=0)) == 6
+    assert set(pieces["color"].reshape(-1, 3).sum(axis=1)) == {1, 2}
+    covered = np.any([scene["mask"][0, ..., 0] == 0 for scene in drawn], axis=0)
+    assert covered.any(axis=0).all() and covered.any(axis=1).all()
+
+
+# Collected only if the variable names a file of published scenes: there is nothing to compare with
+# otherwise.
+if "IODINE_PUBLISHED_TETROMINOES" in os.environ:
+
+    @pytest.mark.parametrize("index", range(10))
+    def test_tetrominoes_published_scenes_redrawn_from_their_factors(index):
+        import tensorflow as tf
+
+        records = tf.data.TFRecordDataset(os.environ["IODINE_PUBLISHED_TETROMINOES"], "GZIP")
+        record = next(iter(records.skip(index))).numpy()
+        feature = tf.train.Example.FromString(record).features.feature
+        factors = {
+            name: np.array(feature[name].float_list.value, np.float32).reshape(4, *shape)
+            for name, shape in {"x": (), "y": (), "shape": (), "color": (3,)}.items()
+        }
+        image, mask = tetrominoes.render(factors)
+        assert image.tobytes() == b"".join(feature["image"].bytes_list.value)
+        assert mask.tobytes() == b"".join(feature["mask"].bytes_list.value)
+
+
+# Multi-dSprites and Shapes.
+
+
+def test_sprites_of_a_given_pose_cover_exact_pixels():
+    square = multi_dsprites.sprite_pixels(
+        multi_dsprites.SQUARE, x=0.5, y=0.25, scale=1, orientation=0
+    )
+    expected = np.zeros((64, 64), bool)
+    expected[15:33, 23:41] = True  # 18 pixels wide, centred on column 32 and row 24.
+    np.testing.assert_array_equal(square, expected)
+    upright = multi_dsprites.sprite_pixels(multi_dsprites.ELLIPSE, 0.5, 0.5, 1, np.pi / 2)
+    lying = multi_dsprites.sprite_pixels(multi_dsprites.ELLIPSE, 0.5, 0.5, 1, 0)
+    np.testing.assert_array_equal(upright, lying.T)
+    assert (lying.any(axis=0).sum(), lying.any(axis=1).sum()) == (24, 14)
+    heart = multi_dsprites.sprite_pixels(multi_dsprites.HEART, 0.5, 0.5, 1, 0)
+    np.testing.assert_array_equal(heart, heart[:, ::-1])
+    rows = np.flatnonzero(heart.any(axis=1))
+    assert not heart[rows[0], 31:33].any()  # Notch above.
+    assert heart[rows[-1], 31:33].all()  # Tip below.
+
+
+@pytest.mark.parametrize(
+    "variant, entities, counts",
+    [
+        ("binarized", 4, {2, 3}),
+        ("colored_on_grayscale", 6, {2, 3, 4, 5}),
+        ("colored_on_colored", 5, {1, 2, 3, 4}),
+    ],
+)
+def test_multi_dsprites_variant_has_its_counts_colors_and_ranges(variant, entities, counts):
+    drawn = scenes("multi_dsprites", 60, variant)
+    channels = 1 if variant == "binarized" else 3
+    for scene in drawn:
+        assert scene["image"].shape == (64, 64, channels)
+        assert scene["mask"].shape == (64, 64, entities, 1)
+        assert_one_hot(scene["mask"], entity_axis=2)
+        count = int(scene["visibility"].sum())
+        np.testing.assert_array_equal(scene["visibility"], np.arange(entities) < count)
+        np.testing.assert_array_equal(
+            (scene["mask"] == 255).any(axis=(0, 1, 3)), np.arange(entities) < count
+        )
+        sprites = np.s_[1:count]
+        assert set(scene["shape"][sprites]) <= {1, 2, 3}
+        assert (scene["scale"][sprites] >= 0.5).all() and (scene["scale"] <= 1).all()
+        assert (scene["orientation"] >= 0).all() and (scene["orientation"] < 2 * np.pi).all()
+        for name in ("x", "y", "shape", "scale", "orientation", "color"):
+            assert scene[name].dtype == np.float32 and not scene[name][count:].any()
+        for entity in range(count):
+            shown = scene["image"][scene["mask"][:, :, entity, 0] == 255]
+            np.testing.assert_allclose(
+                shown / 255, np.broadcast_to(scene["color"][entity], shown.shape), atol=0.002
+            )
+        background = scene["color"][0]
+        if variant != "colored_on_colored":
+            assert (background == background[0]).all()
+    assert {int(scene["visibility"].sum()) - 1 for scene in drawn} == counts
+
+
+def test_shapes_lie_in_the_image_in_order_and_are_binary():
+    for scene in scenes("shapes", 60):
+        assert scene["image"].shape == (28, 28, 1) and scene["mask"].shape == (4, 28, 28, 1)
+        assert_one_hot(scene["mask"], entity_axis=0)
+        np.testing.assert_array_equal(scene["image"], 255 - scene["mask"][0])
+        front = scene["mask"][3, ..., 0] == 255  # Nothing covers the last one.
+        rows, columns = np.flatnonzero(front.any(axis=1)), np.flatnonzero(front.any(axis=0))
+        np.testing.assert_array_equal(
+            front[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1],
+            shapes.PIXELS[int(scene["shape"][3])],
+        )
+        assert scene["x"][3] == np.float32((columns[0] + columns[-1] + 1) / 2 / 28)
+        assert scene["y"][3] == np.float32((rows[0] + rows[-1] + 1) / 2 / 28)
