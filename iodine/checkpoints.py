@@ -40,16 +40,19 @@ def shape_differences(wanted, found):
       found: {name: shape} of the checkpoint.
 
     Returns:
-      One line for each name that is missing, left over or of another shape.
+      Lines of a table with a head: each name that is missing, left over or of another shape, its
+      shape in the checkpoint and in the model. None where nothing differs.
     """
-    lines = [f"missing: {name} {wanted[name]}" for name in sorted(wanted.keys() - found.keys())]
-    lines += [f"left over: {name} {found[name]}" for name in sorted(found.keys() - wanted.keys())]
-    lines += [
-        f"other shape: {name} is {found[name]}, the model needs {wanted[name]}"
-        for name in sorted(wanted.keys() & found.keys())
-        if list(wanted[name]) != list(found[name])
+    rows = [
+        (name, str(found.get(name, "missing")), str(wanted.get(name, "unknown")))
+        for name in sorted(wanted.keys() | found.keys())
+        if wanted.get(name) != found.get(name)
     ]
-    return lines
+    if not rows:
+        return []
+    rows.insert(0, ("name", "found", "wanted"))
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    return [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}" for a, b, c in rows]
 
 
 def latest_checkpoint(directory):
@@ -108,10 +111,16 @@ class CheckpointWriter:
     Args:
       directory: where to, made if need be.
       **objects: trackable objects to save.
+
+    Raises:
+      UserError: if there is no such directory and it cannot be made.
     """
 
     def __init__(self, directory, **objects):
-        os.makedirs(directory, exist_ok=True)
+        try:
+            os.makedirs(directory, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make checkpoint_dir={directory}: {error}") from error
         self.directory = directory
         self.manager = tf.train.CheckpointManager(
             tf.train.Checkpoint(**objects), directory, max_to_keep=MAX_TO_KEEP

@@ -139,8 +139,10 @@ def base():
     model = {}
     optimizer = {}
 
-    eval_images = 320  # scenes that `evaluate` uses
+    eval_images = 320  # scenes that `evaluate` and `visualize` use
     out = None  # where a command writes its results
+    image = None  # picture file, or list of them, for `visualize`
+    reference_checkpoint = None  # what `convert` reads
 
 
 def clevr6():

@@ -1,14 +1,26 @@
-"""Reading the reference's TensorFlow 1 checkpoints into our models."""
+"""Conversion between the reference's TensorFlow 1 checkpoints and ours.
 
+Our variables have the shapes and the meaning of the reference's, so that only names differ.
+"""
+
+import glob
+import os
 import re
 
+import numpy as np
 import tensorflow as tf
 
-from iodine.checkpoints import shape_differences
+from iodine import checkpoints
 from iodine.modules.utils import UserError
+from iodine.training import Progress
 
 # What the reference's training keeps beside the model's own variables.
-TRAINING_VARIABLES = re.compile(r"global_step|beta[12]_power|.*/Adam(_1)?")
+STEP = "global_step"
+BETA_POWERS = ("beta1_power", "beta2_power")
+MOMENT = re.compile(r".*/Adam(_1)?")
+
+# The entry that tells TensorFlow 2's checkpoints from TensorFlow 1's.
+OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
 def reference_variables(model):
@@ -74,56 +86,173 @@ def reference_variables(model):
     return names
 
 
-def _image_shape(model, shapes):
-    """Finds an image shape (H, W, C) that gives the checkpoint's variable shapes, or None.
+def training_variables(model, optimizer):
+    """Maps the reference's names to all that training needs: variables, Adam's moments, the step.
 
     Args:
-      model: an `IODINE`.
-      shapes: {name: shape} of the checkpoint.
-    """
-    biases = [n for n in shapes if re.fullmatch(r"pixel_decoder/.*/conv_2d_\d+/b", n)]
-    if not biases:
-        return None
-    last = max(biases, key=lambda name: int(re.search(r"_(\d+)/b$", name).group(1)))
-    num_params = shapes[last][0] - 1
-    channels = num_params // model.output_dist.num_params(1)
-    encoder = model.refinement_core.encoder_net
-    size = 1
-    if encoder.mode == "flatten" and encoder.mlp is not None:
-        # The MLP's input is the last feature map: square, and as small as the strides make it.
-        conv = f"encoder_net/cnn/conv_net_2d/conv_2d_{len(encoder.cnn.layers) - 1}/b"
-        flat_size = shapes.get("encoder_net/cnn/mlp/linear_0/w", [1])[0]
-        size = round((flat_size / shapes.get(conv, [1])[0]) ** 0.5)
-    for stride in encoder.cnn.strides:
-        size *= stride
-    return size, size, channels
+      model: an `IODINE` whose variables have been created.
+      optimizer: an `iodine.optimizer.Adam`; its moments are made if need be.
 
-
-def load_reference_checkpoint(model, prefix):
-    """Fills a model from a TensorFlow 1 checkpoint of the reference.
-
-    Args:
-      model: an `IODINE`; if its variables have not been created yet, they are.
-      prefix: the checkpoint's path without `.index`.
+    Returns:
+      {name in the reference's checkpoints: tf.Variable of the same shape and meaning}.
 
     Raises:
-      UserError: if there is no such checkpoint, or if any variable is missing, left over (optimizer
-        slots, beta powers and global_step aside) or of another shape; nothing is loaded then.
+      UserError: if the reference has no such network, and thus no names for its variables.
     """
-    try:
-        reader = tf.train.load_checkpoint(str(prefix))
-    except (ValueError, tf.errors.OpError) as error:
-        raise UserError(f"no TensorFlow checkpoint at '{prefix}': {error}") from error
-    found = reader.get_variable_to_shape_map()
-    if len(model.trainable_variables) <= 1 + len(model.layer_norms):
-        image_shape = _image_shape(model, found)
-        if image_shape is not None:
-            model.initialize(image_shape)
     variables = reference_variables(model)
-    wanted = {name: variable.shape.as_list() for name, variable in variables.items()}
-    found = {n: shape for n, shape in found.items() if not TRAINING_VARIABLES.fullmatch(n)}
-    differences = shape_differences(wanted, found)
+    names = {id(variable): name for name, variable in variables.items()}
+    for variable in model.variables:
+        if id(variable) not in names:
+            raise UserError(
+                f"the reference's checkpoints have no place for {variable.name} {variable.shape}"
+            )
+    optimizer.initialize(model.trainable_variables)
+    for variable, m, v in zip(model.trainable_variables, optimizer.m, optimizer.v):
+        variables[f"{names[id(variable)]}/Adam"] = m
+        variables[f"{names[id(variable)]}/Adam_1"] = v
+    return {STEP: optimizer.step, **variables}
+
+
+def checkpoint_prefix(path):
+    """Returns the prefix of the checkpoint that a path names.
+
+    Args:
+      path: a checkpoint's prefix, one of its files, or the directory that holds it.
+
+    Raises:
+      UserError: if there is none, or there are several in the directory.
+    """
+    path = str(path)
+    directory, name = os.path.split(path)
+    if name == "checkpoint" and os.path.isfile(path):
+        path = directory or "."
+    if os.path.isdir(path):
+        # The file named checkpoint may hold the path of the machine that it was written on.
+        latest = tf.train.latest_checkpoint(path)
+        prefixes = [latest] if latest else glob.glob(f"{glob.escape(path)}/*.index")
+        if len(prefixes) > 1:
+            raise UserError(f"'{path}' holds {len(prefixes)} checkpoints: name one of their files")
+        if prefixes:
+            path = prefixes[0]
+    path = re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", path)
+    if not os.path.isfile(f"{path}.index"):
+        raise UserError(f"there is no TensorFlow checkpoint at '{path}'")
+    return path
+
+
+def read_checkpoint(path):
+    """Reads a whole checkpoint, {name: array}.
+
+    Args:
+      path: as for `checkpoint_prefix`.
+
+    Raises:
+      UserError: if there is none or it cannot be read.
+    """
+    prefix = checkpoint_prefix(path)
+    try:
+        reader = tf.train.load_checkpoint(prefix)
+        return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        raise UserError(f"the checkpoint '{prefix}' cannot be read: {error}") from error
+
+
+def load_reference_checkpoint(model, path, optimizer=None):
+    """Fills a model, and an optimizer if one is given, from a checkpoint of the reference.
+
+    Args:
+      model: an `IODINE` whose variables have been created.
+      path: as for `checkpoint_prefix`.
+      optimizer: an `iodine.optimizer.Adam`, or None. Its moments are left at zero if the checkpoint
+        has no moments at all.
+
+    Raises:
+      UserError: if there is no such checkpoint, or if any variable is missing, left over or of
+        another shape; nothing is loaded then.
+    """
+    values = read_checkpoint(path)
+    if OBJECT_GRAPH in values:
+        raise UserError(f"'{path}' is a checkpoint of ours and needs no conversion")
+    found = {name for name in values if name not in BETA_POWERS}
+    if optimizer is None:
+        variables = reference_variables(model)
+        found = {name for name in found if name != STEP and not MOMENT.fullmatch(name)}
+    else:
+        variables = training_variables(model, optimizer)
+        if not any(map(MOMENT.fullmatch, found)):
+            variables = {n: v for n, v in variables.items() if not MOMENT.fullmatch(n)}
+    differences = checkpoints.shape_differences(
+        {name: variable.shape.as_list() for name, variable in variables.items()},
+        {name: list(values[name].shape) for name in found},
+    )
     if differences:
-        raise UserError(f"'{prefix}' does not fit the model:\n" + "\n".join(differences))
+        raise UserError(f"'{path}' does not fit the config's model:\n  " + "\n  ".join(differences))
     for name, variable in variables.items():
-        variable.assign(reader.get_tensor(name))
+        variable.assign(values[name])
+
+
+def check_vacant(directory):
+    """Raises a `UserError` if there are checkpoints in a directory."""
+    if os.path.exists(f"{directory}/checkpoint") or glob.glob(f"{glob.escape(directory)}/*.index"):
+        raise UserError(f"'{directory}' holds checkpoints already: choose another directory")
+
+
+def convert(model, optimizer, reference_checkpoint, checkpoint_dir, seed):
+    """Writes a checkpoint of ours that says what one of the reference says.
+
+    Args:
+      model: an `IODINE` whose variables have been created.
+      optimizer: an `iodine.optimizer.Adam`.
+      reference_checkpoint: path, as for `checkpoint_prefix`.
+      checkpoint_dir: where to; must hold no checkpoint yet.
+      seed: of batches and noise, for training on.
+
+    Returns:
+      Path of the checkpoint.
+
+    Raises:
+      UserError: as `load_reference_checkpoint`, or if it cannot be written. Nothing is then.
+    """
+    check_vacant(checkpoint_dir)
+    load_reference_checkpoint(model, reference_checkpoint, optimizer)
+    writer = checkpoints.CheckpointWriter(
+        checkpoint_dir, model=model, optimizer=optimizer, progress=Progress(seed)
+    )
+    return writer.save(int(optimizer.step))
+
+
+def beta_power(beta, num_updates):
+    """What TensorFlow 1 has for beta^(num_updates + 1): float32 [], multiplied once an update."""
+    power = np.multiply.reduce(np.full(num_updates + 1, beta, np.float32))
+    # NumPy multiplies on among denormal numbers, which TensorFlow takes for zero.
+    return power if power >= np.finfo(np.float32).tiny else np.float32(0.0)
+
+
+def export_reference(model, optimizer, prefix):
+    """Writes model and optimizer as the reference's training would save them.
+
+    Args:
+      model: an `IODINE` whose variables have been created.
+      optimizer: its `iodine.optimizer.Adam`.
+      prefix: path of the checkpoint; its directory must hold no checkpoint yet.
+
+    Raises:
+      UserError: if the reference has no such model, or the checkpoint cannot be written.
+    """
+    directory, name = os.path.split(os.path.abspath(prefix))
+    check_vacant(directory)
+    tensors = {n: variable.value() for n, variable in training_variables(model, optimizer).items()}
+    for power, beta in zip(BETA_POWERS, (optimizer.beta1, optimizer.beta2)):
+        tensors[power] = beta_power(beta, int(optimizer.step))
+    try:
+        os.makedirs(directory, exist_ok=True)
+        tf.raw_ops.SaveV2(
+            prefix=os.path.join(directory, name),
+            tensor_names=list(tensors),
+            shape_and_slices=[""] * len(tensors),
+            tensors=list(tensors.values()),
+        )
+        with open(os.path.join(directory, "checkpoint"), "w") as state:
+            state.write(f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n')
+    except (tf.errors.OpError, OSError) as error:
+        raise UserError(f"cannot write the checkpoint '{prefix}': {error}") from error

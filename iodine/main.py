@@ -121,8 +121,7 @@ def restored_model(checkpoint_dir):
 
     path = checkpoints.latest_checkpoint(checkpoint_dir)
     dataset, model, _ = build_parts()
-    batch = next(iter(dataset("summary")))
-    model.initialize(batch["image"].shape[2:])
+    model.initialize(dataset.image_shape)
     checkpoints.restore(path, model=model)
     return dataset, model
 
@@ -213,6 +212,48 @@ def evaluate(batch_size, eval_images, out, seed):
             json.dump(report, file, indent=1)
         os.replace(temporary, out)
     return report["ari_nobg"]["mean"] if "ari_nobg" in report else report["mse"]["mean"]
+
+
+@ex.command(unobserved=True)
+def convert(reference_checkpoint, checkpoint_dir, seed):
+    """Converts reference_checkpoint=PATH of the original IODINE to one in checkpoint_dir=DIR."""
+    from iodine import convert_checkpoint
+
+    if reference_checkpoint is None:
+        raise UserError("say which checkpoint to convert: reference_checkpoint=PATH")
+    dataset, model, optimizer = build_parts()
+    model.initialize(dataset.image_shape)
+    path = convert_checkpoint.convert(model, optimizer, reference_checkpoint, checkpoint_dir, seed)
+    print(f"converted '{reference_checkpoint}' of step {int(optimizer.step)} to '{path}'")
+
+
+@ex.command(unobserved=True)
+def export_reference(checkpoint_dir, out):
+    """Writes the latest checkpoint in checkpoint_dir=DIR as out=PREFIX for the original IODINE."""
+    from iodine import checkpoints, convert_checkpoint
+
+    if out is None:
+        raise UserError("say where to write: out=PREFIX, for example out=exported/model.ckpt")
+    path = checkpoints.latest_checkpoint(checkpoint_dir)
+    dataset, model, optimizer = build_parts()
+    model.initialize(dataset.image_shape)
+    optimizer.initialize(model.trainable_variables)
+    checkpoints.restore(path, model=model, optimizer=optimizer)
+    convert_checkpoint.export_reference(model, optimizer, out)
+    print(f"exported '{path}' of step {int(optimizer.step)} to '{out}'")
+
+
+@ex.command(unobserved=True)
+def visualize(checkpoint_dir, image, out, eval_images, batch_size, seed):
+    """Writes figures of a trained model, and report.html; image=FILE shows a picture of your own.
+
+    Several pictures are a list: 'image=["a.png", "b.png"]'. out=DIR is where the files go.
+    """
+    from iodine import checkpoints, visualization
+
+    path = checkpoints.latest_checkpoint(checkpoint_dir)
+    dataset, model = restored_model()
+    visualization.visualize(model, dataset, path, image, out, eval_images, batch_size, seed)
 
 
 if __name__ == "__main__":

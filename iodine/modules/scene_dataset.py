@@ -75,6 +75,13 @@ class SceneDataset:
                 "no scene has as many objects"
             )
 
+    @property
+    def image_shape(self):
+        """(H, W, C) of the images in a batch, known without opening the file."""
+        # Pictures of one's own, which have no format, are read as RGB.
+        channels = self.scene_format.features["image"].shape[-1] if self.scene_format else 3
+        return (*self.image_dim, 1 if self.grayscale else channels)
+
     def __call__(self, subset, seed=0, start_step=0):
         """Returns batches of a subset.
 
