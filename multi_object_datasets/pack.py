@@ -104,7 +104,7 @@ def open_scenes(source, directory=None):
         directory: where the cache is, default beside the source.
 
     Returns:
-        np.memmap [num_scenes], of a structured type with the fields of the packed scenes.
+        np.memmap [num_scenes] of a structured type with the fields of the packed scenes.
 
     Raises:
         DatasetError: the source cannot be read, or the cache cannot be written.
@@ -160,7 +160,9 @@ def _open(cache, identity):
             header = json.loads(file.read(_HEADER_SIZE))
             checksum = header.pop("checksum")
             if {key: header[key] for key in identity} != identity:
-                return None, f"{cache} was packed from another version of the file"
+                return None, (
+                    f"{cache} was packed from another version of the file, or with another crop"
+                )
             dtype = np.dtype([(name, kind, tuple(shape)) for name, kind, shape in header["dtype"]])
             if file.seek(0, os.SEEK_END) != _HEADER_SIZE + header["num_scenes"] * dtype.itemsize:
                 return None, f"{cache} is damaged (wrong size)"

@@ -1,0 +1,197 @@
+"""Packing keeps every scene exactly, and notices a changed file and a damaged cache."""
+
+import concurrent.futures
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from multi_object_datasets import (
+    clevr_with_masks,
+    image_ops,
+    multi_dsprites,
+    objects_room,
+    pack,
+    shapes,
+    tetrominoes,
+)
+from multi_object_datasets.errors import DatasetError
+from tests import scene_files
+
+
+def tetrominoes_file(tmp_path, number=5, seed=0):
+    """Writes random scenes; returns (the SceneFile, the scenes)."""
+    fmt = tetrominoes.scene_format()
+    path, scenes = scene_files.write_scenes(tmp_path / "scenes.tfrecords", fmt, number, seed)
+    return pack.SceneFile(path, fmt, (35, 35)), scenes
+
+
+def assert_holds(packed, scenes):
+    """Asserts that packed scenes, of unchanged size, are these."""
+    assert len(packed) == len(scenes)
+    for record, scene in zip(packed, scenes):
+        entities = np.arange(scene["mask"].shape[-4])[:, None, None]
+        mask = record["labels"][..., None, :, :] == entities
+        np.testing.assert_array_equal(255 * mask[..., None], scene["mask"])
+        for name in scene.keys() - {"mask"}:
+            np.testing.assert_array_equal(record[name], scene[name], err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "fmt",
+    [
+        tetrominoes.scene_format(),
+        shapes.scene_format(),
+        multi_dsprites.scene_format("binarized"),
+        objects_room.scene_format("train"),
+        objects_room.scene_format("sequences"),
+    ],
+    ids=lambda fmt: fmt.name,
+)
+def test_packed_scenes_are_those_of_the_file(tmp_path, fmt):
+    path, scenes = scene_files.write_scenes(tmp_path / "file", fmt, 2)
+    packed = pack.open_scenes(pack.SceneFile(path, fmt, fmt.features["image"].shape[-3:-1]))
+    assert_holds(packed, scenes)
+    np.testing.assert_array_equal(
+        packed["visibility"], [scene.get("visibility", np.ones(7)) for scene in scenes]
+    )
+
+
+@pytest.mark.parametrize(
+    ("image_dim", "dtype"), [((128, 128), "uint16"), ((48, 48), "uint8"), ((50, 60), "float32")]
+)
+def test_crop_and_resize_are_exactly_tensorflow_1s(image_dim, dtype):
+    fmt, crop_region = clevr_with_masks.scene_format(), ((29, 221), (64, 256))
+    scene = scene_files.random_scene(fmt, np.random.default_rng(0))
+    image = image_ops.crop(scene["image"], crop_region)
+    packed = image_ops.resize_bilinear(image, image_dim)
+    assert packed.dtype == dtype
+    expected = tf.compat.v1.image.resize_bilinear(
+        image[None] / np.float32(255), image_dim, align_corners=False, half_pixel_centers=False
+    )[0]
+    np.testing.assert_allclose(
+        packed / image_ops.FULL_BRIGHTNESS[dtype], expected, rtol=0, atol=2e-7
+    )
+    mask = image_ops.crop(scene["mask"], crop_region)
+    labels = image_ops.resize_nearest(image_ops.label_map(mask)[..., None], image_dim)
+    expected = tf.compat.v1.image.resize_nearest_neighbor(mask, image_dim)
+    np.testing.assert_array_equal(labels == np.arange(11)[:, None, None, None], expected == 255)
+
+
+def test_pixels_without_an_entity_have_a_label_of_their_own():
+    mask = np.zeros([3, 1, 4, 1], np.uint8)
+    mask[0, 0, 1] = mask[2, 0, 3] = 255
+    np.testing.assert_array_equal(image_ops.label_map(mask), [[255, 0, 255, 2]])
+
+
+@pytest.mark.parametrize(("value", "message"), [(255, "overlap"), (7, "other than 0 and 255")])
+def test_masks_that_are_not_one_hot_are_named(tmp_path, value, message):
+    source, scenes = tetrominoes_file(tmp_path)
+    scenes[3]["mask"][:2, 10, 10] = value
+    scene_files.write(
+        source.path, [scene_files.serialise(s, source.scene_format) for s in scenes]
+    )
+    with pytest.raises(DatasetError, match=f"scenes.tfrecords: record 3: .*{message}"):
+        pack.open_scenes(source)
+    assert os.listdir(tmp_path) == ["scenes.tfrecords"]
+
+
+def test_a_cache_is_made_once_and_used_from_then_on(tmp_path, capfd):
+    source, scenes = tetrominoes_file(tmp_path)
+    assert_holds(pack.open_scenes(source), scenes)
+    cache = tmp_path / "scenes.tfrecords.35x35.packed"
+    assert capfd.readouterr().err.startswith(f"first use: packing {source.path} into {cache}\n")
+    made = cache.stat().st_mtime_ns
+    assert_holds(pack.open_scenes(source), scenes)
+    assert capfd.readouterr().err == "" and cache.stat().st_mtime_ns == made
+    assert sorted(os.listdir(tmp_path)) == ["scenes.tfrecords", cache.name]
+
+
+def test_a_file_that_changed_is_packed_again(tmp_path, capfd):
+    source, _ = tetrominoes_file(tmp_path)
+    pack.open_scenes(source)
+    _, scenes = tetrominoes_file(tmp_path, seed=1)
+    assert_holds(pack.open_scenes(source), scenes)
+    assert "was packed from another version of the file, or with another crop: packing" in (
+        capfd.readouterr().err
+    )
+
+
+def test_another_crop_is_packed_again(tmp_path):
+    source, scenes = tetrominoes_file(tmp_path)
+    pack.open_scenes(source)
+    cropped = pack.open_scenes(source._replace(crop_region=((0, 35), (0, 7))))
+    for record, scene in zip(cropped, scenes):
+        # Every fifth column is one of the file's, the others lie between them.
+        np.testing.assert_allclose(255 * record["image"][:, ::5], scene["image"][:, :7], rtol=1e-6)
+    assert_holds(pack.open_scenes(source), scenes)
+
+
+@pytest.mark.parametrize("where", [0, 40, 4095, 4096, -1])
+def test_a_damaged_cache_is_made_again(tmp_path, capfd, where):
+    source, scenes = tetrominoes_file(tmp_path)
+    cache = pack.open_scenes(source).filename
+    data = bytearray(cache.read_bytes())
+    data[where] ^= 0x55
+    cache.write_bytes(data)
+    capfd.readouterr()
+    assert_holds(pack.open_scenes(source), scenes)
+    assert f"{cache} " in capfd.readouterr().err
+
+
+def test_a_truncated_cache_is_made_again(tmp_path, capfd):
+    source, scenes = tetrominoes_file(tmp_path)
+    cache = pack.open_scenes(source).filename
+    for length in (0, 100, 4096, cache.stat().st_size - 1):
+        with open(cache, "rb+") as file:
+            file.truncate(length)
+        assert_holds(pack.open_scenes(source), scenes)
+        assert f"{cache} is damaged" in capfd.readouterr().err
+
+
+def test_nothing_is_left_behind_if_the_file_cannot_be_packed(tmp_path):
+    source, _ = tetrominoes_file(tmp_path, number=20)
+    with open(source.path, "rb+") as file:
+        file.truncate(os.path.getsize(source.path) - 20)
+    with pytest.raises(DatasetError, match="scenes.tfrecords: record [0-9]+: the file is trunc"):
+        pack.open_scenes(source)
+    assert os.listdir(tmp_path) == ["scenes.tfrecords"]
+
+
+def test_a_cache_that_cannot_be_written_is_an_error_with_advice(tmp_path):
+    source, _ = tetrominoes_file(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(DatasetError, match="cannot keep the packed scenes .*data.cache=DIR"):
+        pack.open_scenes(source, tmp_path / "file")
+
+
+def test_two_that_want_the_same_cache_pack_once(tmp_path, capfd):
+    source, scenes = tetrominoes_file(tmp_path)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for packed in pool.map(lambda _: pack.open_scenes(source), range(4)):
+            assert_holds(packed, scenes)
+    assert capfd.readouterr().err.count("first use: packing") == 1
+    assert len(os.listdir(tmp_path)) == 2
+
+
+def test_the_command_packs_with_the_usual_crop_and_names_what_it_cannot(tmp_path):
+    clevr = tmp_path / "clevr"
+    clevr.write_bytes((scene_files.PARITY / "clevr6_small" / "scenes.tfrecords").read_bytes())
+    (tmp_path / "text").write_text("no scenes")
+    process = subprocess.run(
+        [
+            sys.executable, "-m", "multi_object_datasets.pack", clevr, tmp_path / "text",
+            "--cache", tmp_path / "cache",
+        ],
+        capture_output=True, text=True, cwd=scene_files.PARITY.parents[1],
+    )
+    cache = tmp_path / "cache" / "clevr.128x128.packed"
+    assert process.stdout == f"{cache}: 1 scenes, 0.1 MB\n"
+    assert cache.stat().st_size == 4096 + 128 * 128 * (3 * 2 + 1) + 11 * (4 * 8 + 4)
+    errors = process.stderr
+    assert errors.splitlines()[-1].startswith(f"error: {tmp_path / 'text'}: record 0: not a compr")
+    assert "Traceback" not in errors and process.returncode == 1
+

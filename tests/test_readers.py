@@ -1,0 +1,191 @@
+"""The readers return what was written, in the published shapes, and name what they cannot read."""
+
+import gzip
+import struct
+
+import google_crc32c
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from multi_object_datasets import (
+    cater_with_masks,
+    clevr_with_masks,
+    multi_dsprites,
+    objects_room,
+    records,
+    scene_format,
+    shapes,
+    tetrominoes,
+)
+from multi_object_datasets.errors import DatasetError
+from tests import scene_files
+
+# Data set, variant, shape of image and mask, and the number of features.
+FORMATS = [
+    (tetrominoes, None, (35, 35, 3), (4, 35, 35, 1), 7),
+    (shapes, None, (28, 28, 1), (4, 28, 28, 1), 6),
+    (multi_dsprites, "binarized", (64, 64, 1), (4, 64, 64, 1), 9),
+    (multi_dsprites, "colored_on_grayscale", (64, 64, 3), (6, 64, 64, 1), 9),
+    (multi_dsprites, "colored_on_colored", (64, 64, 3), (5, 64, 64, 1), 9),
+    (clevr_with_masks, None, (240, 320, 3), (11, 240, 320, 1), 12),
+    (objects_room, "train", (64, 64, 3), (7, 64, 64, 1), 2),
+    (objects_room, "six_objects", (64, 64, 3), (10, 64, 64, 1), 2),
+    (objects_room, "empty_room", (64, 64, 3), (4, 64, 64, 1), 2),
+    (objects_room, "identical_color", (64, 64, 3), (10, 64, 64, 1), 2),
+    (objects_room, "sequences", (16, 64, 64, 3), (16, 7, 64, 64, 1), 2),
+    (cater_with_masks, None, (33, 64, 64, 3), (33, 11, 64, 64, 1), 4),
+]
+
+
+def variant_arguments(variant):
+    return [] if variant is None else [variant]
+
+
+@pytest.mark.parametrize(
+    ("module", "variant", "image_shape", "mask_shape", "num_features"), FORMATS,
+    ids=[f"{m.__name__.split('.')[-1]} {v or ''}".strip() for m, v, *_ in FORMATS],
+)
+def test_scenes_written_by_tensorflow_are_read_back(
+    tmp_path, module, variant, image_shape, mask_shape, num_features
+):
+    fmt = module.scene_format(*variant_arguments(variant))
+    scene = scene_files.random_scene(fmt, np.random.default_rng(0))
+    whole_strings = module is cater_with_masks
+    record = scene_files.serialise(scene, fmt, whole_strings)
+    path = scene_files.write(tmp_path / "file", [record] * 2, module.COMPRESSION_TYPE)
+    read = list(module.dataset(path, *variant_arguments(variant), map_parallel_calls=2))
+    assert len(read) == 2
+    assert read[0]["image"].shape == image_shape and read[0]["mask"].shape == mask_shape
+    assert len(scene) == num_features
+    for result in read:
+        assert result.keys() == scene.keys()
+        for name, value in scene.items():
+            assert result[name].dtype == value.dtype
+            np.testing.assert_array_equal(result[name], value, err_msg=name)
+    # six_objects and identical_color hold the same features.
+    assert scene_format.recognise(path).features == fmt.features
+
+
+def test_masks_of_multi_dsprites_are_stored_with_entities_last(tmp_path):
+    path = scene_files.parity_file("multi_dsprites_small")
+    spec = {"mask": tf.io.FixedLenFeature([64, 64, 6, 1], tf.string)}
+    (record,) = tf.data.TFRecordDataset(path, "GZIP")
+    stored = tf.io.decode_raw(tf.io.parse_single_example(record, spec)["mask"], tf.uint8)[..., 0]
+    (scene,) = multi_dsprites.dataset(path, "colored_on_grayscale")
+    np.testing.assert_array_equal(scene["mask"], tf.transpose(stored, [2, 0, 1, 3]))
+
+
+@pytest.mark.parametrize("case", ["clevr6_small", "tetrominoes_small"])
+def test_scenes_agree_with_the_general_parser(case):
+    module = {"clevr6_small": clevr_with_masks, "tetrominoes_small": tetrominoes}[case]
+    path = scene_files.parity_file(case)
+    spec = {
+        name: tf.io.FixedLenFeature(
+            feature.shape, tf.string if name in module.BYTE_FEATURES else tf.float32
+        )
+        for name, feature in module.scene_format().features.items()
+    }
+    for record, scene in zip(tf.data.TFRecordDataset(path, "GZIP"), module.dataset(path)):
+        for name, value in tf.io.parse_single_example(record, spec).items():
+            if name in module.BYTE_FEATURES:
+                value = tf.io.decode_raw(value, tf.uint8)[..., 0]
+            np.testing.assert_array_equal(scene[name], value, err_msg=name)
+
+
+def test_files_of_several_gzip_members_are_read_whole(tmp_path):
+    path = tmp_path / "joined"
+    single = scene_files.write(tmp_path / "single", [b"one", b"two"])
+    with open(single, "rb") as file:
+        path.write_bytes(file.read() * 3)
+    assert list(records.read_records(path)) == [b"one", b"two"] * 3
+
+
+def test_every_truncation_is_an_error_even_between_records(tmp_path):
+    path = tmp_path / "file"
+    # Stored, not compressed, so that a cut may fall exactly between two records.
+    plain = scene_files.write(tmp_path / "plain", [b"abc", b"defg", b"hi"], "")
+    with open(plain, "rb") as file:
+        data = gzip.compress(file.read(), compresslevel=0)
+    for length in range(len(data)):
+        path.write_bytes(data[:length])
+        with pytest.raises(DatasetError, match=rf"{path}: record [0123]: "):
+            list(records.read_records(path))
+    path.write_bytes(data)
+    assert list(records.read_records(path)) == [b"abc", b"defg", b"hi"]
+
+
+def test_wrong_record_checksums_inside_a_sound_gzip_file_are_named(tmp_path):
+    path = tmp_path / "file"
+    plain = scene_files.write(tmp_path / "plain", [b"abc", b"defg", b"hi"], "")
+    with open(plain, "rb") as file:
+        data = bytearray(file.read())
+    data[19 + 12] ^= 1  # First byte of record 1; a record takes its length and 16 bytes.
+    path.write_bytes(gzip.compress(bytes(data)))
+    with pytest.raises(DatasetError, match="file: record 1: wrong checksum of the record"):
+        list(records.read_records(path))
+    data[19] ^= 1
+    path.write_bytes(gzip.compress(bytes(data)))
+    with pytest.raises(DatasetError, match="record 1: wrong checksum of the length"):
+        list(records.read_records(path))
+
+
+def test_an_absurd_length_with_a_right_checksum_is_a_truncated_file(tmp_path):
+    length = struct.pack("<Q", 1 << 60)
+    crc = google_crc32c.value(length)
+    masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+    path = tmp_path / "file"
+    path.write_bytes(gzip.compress(length + struct.pack("<I", masked) + b"data"))
+    with pytest.raises(DatasetError, match="record 0: the file is truncated"):
+        list(records.read_records(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot read it .No such file"),
+        (b"", "record 0: the file holds no records"),
+        (gzip.compress(b""), "record 0: the file holds no records"),
+        (b"PK\3\4 a zip", "record 0: not a compressed TFRecord file"),
+        (gzip.compress(b"some text in a gzip file"), "record 0: wrong checksum of the length"),
+    ],
+    ids=["missing", "empty", "empty gzip", "zip", "gzip of text"],
+)
+def test_foreign_files_are_named(tmp_path, content, message):
+    path = tmp_path / "file"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DatasetError, match=f"{path}: {message}"):
+        list(records.read_records(path))
+
+
+def test_other_data_sets_are_recognised_in_the_error():
+    path = scene_files.parity_file("multi_dsprites_small")
+    wanted = multi_dsprites.scene_format("binarized")
+    with pytest.raises(DatasetError) as error:
+        list(scene_format.read_scenes(path, wanted))
+    assert str(error.value) == (
+        f"{path}: record 0: not a scene of multi_dsprites (binarized) (it is a scene of "
+        "multi_dsprites (colored_on_grayscale)): 'image' has 12288 uint8 values, wanted 64x64x1 "
+        "uint8"
+    )
+    with pytest.raises(DatasetError, match="no variant 'grey'; there are: binarized, colored"):
+        multi_dsprites.dataset(path, "grey")
+
+
+def test_reading_as_a_dataset_tells_the_same_error(tmp_path):
+    records_of_two = [
+        next(records.read_records(scene_files.parity_file(case)))
+        for case in ("tetrominoes_small", "clevr6_small")
+    ]
+    path = scene_files.write(tmp_path / "file", records_of_two)
+    iterator = iter(tetrominoes.dataset(path))
+    next(iterator)
+    with pytest.raises(tf.errors.OpError, match=f"{path}: record 1: not a scene of tetrominoes"):
+        next(iterator)
+
+
+def test_a_record_that_is_no_example_is_named(tmp_path):
+    path = scene_files.write(tmp_path / "file", [b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"])
+    with pytest.raises(DatasetError, match="record 0: not a scene of tetrominoes: not a tf.Exam"):
+        list(scene_format.read_scenes(path, tetrominoes.scene_format()))
