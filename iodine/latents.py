@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.ticker import MaxNLocator
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
@@ -62,6 +63,8 @@ def traverse(model, z, slot, latent, image_shape, values=TRAVERSAL_VALUES):
 def traversal_plot(model, info, b=0, num_slots=3, num_latents=5, size=0.62):
     """Traversals of the latents that say most, those with the highest KL, of the slots that do.
 
+    Labels count slots and latents from 1.
+
     Args:
       model: an `IODINE`.
       info: what its `eval` returned, as NumPy arrays.
@@ -86,15 +89,15 @@ def traversal_plot(model, info, b=0, num_slots=3, num_latents=5, size=0.62):
         image_shape[1] / image_shape[0],
         label_width=0.75,
     )
-    rows = iter(axes)
-    for slot in slots:
-        for latent in np.argsort(-kl[slot])[:num_latents]:
-            row = next(rows)
-            images = traverse(model, mean, slot, latent, image_shape)
-            for ax, value, image in zip(row, TRAVERSAL_VALUES, images):
-                title = f"{value:+.2f}" if row is axes[0] else None
-                show_img(image, ax, title, frame_color=colors[slot])
-            label_row(row[0], f"slot {slot + 1}, z{latent}\n{kl[slot, latent]:.1f} nats")
+    rows = [
+        (slot, latent) for slot in slots for latent in np.argsort(-kl[slot])[:num_latents]
+    ]
+    for i, (slot, latent) in enumerate(rows):
+        images = traverse(model, mean, slot, latent, image_shape)
+        for ax, value, image in zip(axes[i], TRAVERSAL_VALUES, images):
+            title = f"{value:+.2f}" if i == 0 else None
+            show_img(image, ax, title, frame_color=colors[slot])
+        label_row(axes[i, 0], f"slot {slot + 1}, z{latent + 1}\n{kl[slot, latent]:.1f} nats")
     return figure
 
 
@@ -186,7 +189,9 @@ def projection_plot(projections, factors, kinds):
         if kind != "rgb":
             box = axes[-1, column].get_position()
             bar = color_bar(figure, shown, box.x0, box.y0 - 0.06 * inch, box.width)
-            if codes is not None:
+            if codes is None:
+                bar.ax.xaxis.set_major_locator(MaxNLocator(4, prune="both"))
+            else:
                 some = range(0, len(codes), 1 + len(codes) // 10)  # as many as there is room for
                 bar.set_ticks(some, labels=[f"{codes[i]:g}" for i in some])
                 bar.minorticks_off()

@@ -1,0 +1,283 @@
+"""Shows what a trained model does with held-out scenes, or with anyone's own pictures."""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image, ImageOps
+
+from iodine import evaluation, latents
+from iodine.modules import plotting
+from iodine.modules.utils import UserError
+from iodine.report import Report
+
+NUM_SCENES = 4  # held-out scenes to show
+NUM_DETAILED = 2  # how many of them with iterations, inputs and traversals
+NUM_SAMPLES = 16
+
+
+def read_picture(path, image_shape):
+    """Reads a picture file, crops its middle to the model's aspect ratio and resizes that.
+
+    Prints a line that says so.
+
+    Args:
+      path: any file that Pillow reads.
+      image_shape: (H, W, C) that the model was trained on.
+
+    Returns:
+      float32 [H, W, C] in [0, 1].
+
+    Raises:
+      UserError: if the file cannot be read or has another number of channels.
+    """
+    height, width, channels = image_shape
+    try:
+        with Image.open(path) as file:
+            picture = ImageOps.exif_transpose(file)
+            if picture.mode in ("1", "P"):
+                picture = picture.convert("L" if picture.mode == "1" else "RGB")
+            picture.load()
+    # What Pillow raises for files of all kinds of wrong content.
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"cannot read the picture '{path}': {error}") from error
+    mode = {1: "L", 3: "RGB"}[channels]
+    if picture.mode != mode:
+        raise UserError(
+            f"the picture '{path}' has the channels {', '.join(picture.getbands())} "
+            f"(mode {picture.mode}), the model needs mode {mode}: convert it first"
+        )
+    scale = min(picture.width / width, picture.height / height)
+    print(
+        f"{path}: {picture.width}x{picture.height}, the middle {round(width * scale)}x"
+        f"{round(height * scale)} resized to {width}x{height}"
+    )
+    fitted = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
+    return np.asarray(fitted, np.float32).reshape(image_shape) / 255.0
+
+
+def run_model(model, batch, batch_size, seed):
+    """Runs a model on a few scenes.
+
+    Args:
+      model: an `IODINE`, restored.
+      batch: as for `IODINE.eval`.
+      batch_size: as in training.
+      seed: of the noise.
+
+    Returns:
+      What `IODINE.eval` returns as NumPy arrays, with the means of components instead of their
+      parameters.
+    """
+    shape = [model.num_iters + 1, len(batch["image"]), model.num_components, model.n_z]
+    noise = tf.random.stateless_normal(shape, seed=[seed, 0])
+    info = tf.function(model.eval)(batch, noise, batch_size=batch_size)
+    components = info["outputs"]["components"]
+    info["outputs"]["components"] = model.output_dist.component_dist.mean(components)
+    return tf.nest.map_structure(lambda x: x.numpy(), info)
+
+
+def sample_prior(model, image_shape, seed):
+    """Decodes draws from the prior: (images [N, 1, H, W, C], masks [N, K, H, W, 1])."""
+    shape = [NUM_SAMPLES, model.num_components, model.n_z]
+    noise = tf.random.stateless_normal(shape, seed=[seed, 1])
+    samples = model.sample_prior(NUM_SAMPLES, image_shape, noise)
+    return samples["recons"].numpy(), samples["pred_mask"].numpy()
+
+
+# ---------------------------------------------------------------- parts of the page
+
+
+def add_scenes(report, info, model, names):
+    """Adds the decomposition of all scenes, and details of the first ones.
+
+    Args:
+      report: `Report` to add to.
+      info: what `run_model` returned.
+      model: an `IODINE`.
+      names: of the scenes to show in detail.
+    """
+    num_scenes = len(info["data"]["image"])
+    with_truth = "true_mask" in info["data"]
+    score = "the foreground ARI" if with_truth else "the mean squared error"
+    report.add_heading("Decomposition")
+    report.add_figure(
+        "decomposition",
+        plotting.example_plot(info, range(num_scenes)),
+        "Each row is a scene. The frame of a slot has the colour of its mask; each slot shows "
+        f"its component before masking. Left: {score}.",
+    )
+    report.add_figure(
+        "decomposition_masked",
+        plotting.example_plot(info, range(num_scenes), mask_components=True),
+        "The same, each component as far as its mask lets it through.",
+    )
+    report.add_heading("Losses and metrics over the iterations")
+    report.add_figure(
+        "curves",
+        plotting.curves_plot(info),
+        "Thin lines: the scenes above. Thick lines: their mean.",
+    )
+    for b, name in enumerate(names):
+        report.add_heading(f"Iterations: {name}")
+        report.add_figure(
+            f"iterations_{b + 1}",
+            plotting.iterations_plot(info, b),
+            "What each refinement makes of the scene, a row for each slot. Left: reconstruction "
+            "and components. Right: masks and mask logits.",
+        )
+        report.add_figure(
+            f"inputs_{b + 1}",
+            plotting.inputs_plot(info, b),
+            "What the refinement network sees at the last refinement, a row for each slot. Red is "
+            "positive, blue negative; the constant inputs are left out.",
+        )
+        report.add_figure(
+            f"traversals_{b + 1}",
+            latents.traversal_plot(model, info, b),
+            "Latent traversals: each row sets one latent to nine values and leaves all else as it "
+            "is. Slots in the order of their KL divergence, and within each slot the latents with "
+            "the highest, which the labels give.",
+        )
+
+
+def add_samples(report, model, image_shape, seed):
+    """Adds draws from the prior."""
+    report.add_heading("Samples from the prior")
+    report.add_figure(
+        "samples",
+        plotting.samples_plot(*sample_prior(model, image_shape, seed)),
+        "Scenes decoded from draws of all slots from the prior, their masks below.",
+    )
+
+
+def add_projections(report, objects, kinds, seed):
+    """Adds projections of the latents of all objects.
+
+    Args:
+      report: `Report` to add to.
+      objects: (latents [objects, Z], {factor: [objects, n]}).
+      kinds: {factor: its type}.
+      seed: of the projections.
+    """
+    points, factors = objects
+    if len(points) < latents.MIN_OBJECTS:
+        print(f"no projections: {len(points)} visible objects are too few, raise eval_images")
+        return
+    report.add_heading("Projections of object latents")
+    report.add_figure(
+        "projections",
+        latents.projection_plot(latents.project(points, seed), factors, kinds),
+        f"Posterior means of the slots that cover {len(points)} visible objects best, projected to "
+        "the plane, each column coloured by one true factor.",
+    )
+
+
+def metric_rows(values):
+    """A table of means over scenes, values being {metric: [N, T]}."""
+    num_steps = values["mse"].shape[1]
+    rows = [["metric", "mean ± standard error", *[f"after {t}" for t in range(num_steps)]]]
+    for name in evaluation.METRICS:
+        if name in values:
+            entry = evaluation.mean_and_stderr(values[name])
+            steps = [f"{value:.4g}" for value in entry["per_iteration"]]
+            label = plotting.CURVES[name]
+            rows.append([label, f"{entry['mean']:.4g} ± {entry['stderr']:.2g}", *steps])
+    return rows
+
+
+# ---------------------------------------------------------------- the whole
+
+
+def show_pictures(report, model, batch, names, batch_size, seed):
+    """Fills a report with what a model makes of pictures without ground truth.
+
+    Args:
+      report: `Report` to add to.
+      model: an `IODINE`, restored.
+      batch: {"image": [B, 1, H, W, C]}.
+      names: of the B pictures.
+      batch_size: as in training.
+      seed: of the noise.
+    """
+    info = run_model(model, batch, batch_size, seed)
+    figures = {
+        "mse": info["metrics"]["mse"],
+        "recons": info["losses"]["recons"],
+        "kl": info["losses"]["kl"].sum(axis=-1),
+    }
+    rows = [["picture", *[plotting.CURVES[key] for key in figures]]]
+    rows += [[name, *[f"{v[b, -1]:.5g}" for v in figures.values()]] for b, name in enumerate(names)]
+    report.add_table(rows)
+    add_scenes(report, info, model, names)
+
+
+def show_held_out_scenes(report, model, dataset, batch, num_images, batch_size, seed):
+    """Fills a report with what a model makes of held-out scenes.
+
+    Args:
+      report: `Report` to add to.
+      model: an `IODINE`, restored.
+      dataset: data set of `iodine.modules.data`.
+      batch: its first held-out scenes, to show.
+      num_images: number of scenes for metrics and projections.
+      batch_size: as in training.
+      seed: of noise and projections.
+    """
+
+    def select(info):
+        selected = {**info["metrics"], "recons": info["losses"]["recons"]}
+        selected["kl"] = tf.reduce_sum(info["losses"]["kl"], axis=-1)
+        if "factors" in info["data"]:
+            selected |= {f"match/{k}": v for k, v in latents.match_objects(info).items()}
+        return selected
+
+    print(f"running {num_images} held-out scenes", flush=True)
+    values = evaluation.run_model(model, dataset, num_images, batch_size, seed, select)
+    report.add_text(f"Means over {num_images} held-out scenes, at the end and by refinements:")
+    report.add_table(metric_rows(values))
+    num_detailed = min(NUM_DETAILED, len(batch["image"]))
+    names = [f"scene {b + 1}" for b in range(num_detailed)]
+    add_scenes(report, run_model(model, batch, batch_size, seed), model, names)
+    matched = {k.removeprefix("match/"): v for k, v in values.items() if k.startswith("match/")}
+    if matched:
+        regressor = model.factor_evaluator
+        kinds = {name: kind for name, _, kind in regressor.mapping} if regressor else {}
+        add_projections(report, latents.select_objects(matched), kinds, seed)
+
+
+def visualize(model, dataset, checkpoint, pictures, out, num_images, batch_size, seed):
+    """Writes figures of a trained model as PNG files, and report.html, which shows them all.
+
+    Args:
+      model: an `IODINE`, restored.
+      dataset: data set of `iodine.modules.data`; with pictures its file is not read.
+      checkpoint: path of the checkpoint that the model was restored from.
+      pictures: path, or list of paths, of pictures to show instead of held-out scenes, or None.
+      out: directory to write to, new or empty; report-STEP beside the checkpoint if None.
+      num_images: number of scenes for metrics and projections.
+      batch_size: as in training.
+      seed: of noise, samples and projections.
+
+    Raises:
+      UserError: for a picture that cannot be used, a directory that holds something already, or
+        too few held-out scenes.
+    """
+    if pictures is None:
+        batch = next(dataset("test").as_numpy_iterator())
+        batch = tf.nest.map_structure(lambda x: x[:NUM_SCENES], batch)
+    else:
+        paths = [pictures] if isinstance(pictures, str) else pictures
+        images = [read_picture(path, dataset.image_shape) for path in paths]
+        batch = {"image": np.stack(images)[:, None]}  # [B, 1, H, W, C]
+    if out is None:
+        step = checkpoint.rsplit("-", 1)[-1]
+        out = os.path.join(os.path.dirname(checkpoint), f"report-{step}")
+    report = Report(out, f"IODINE: {checkpoint}")
+    if pictures is None:
+        show_held_out_scenes(report, model, dataset, batch, num_images, batch_size, seed)
+    else:
+        names = [os.path.basename(path) for path in paths]
+        show_pictures(report, model, batch, names, batch_size, seed)
+    add_samples(report, model, dataset.image_shape, seed)
+    print(f"wrote {report.write()}")
