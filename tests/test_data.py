@@ -1,0 +1,358 @@
+"""Batches: the reference's figures, and what is in which subset, in which order."""
+
+import json
+import os
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from iodine.main import build, get_config
+from iodine.modules import data
+from iodine.modules.utils import UserError
+from multi_object_datasets import (
+    clevr_with_masks,
+    multi_dsprites,
+    objects_room,
+    pack,
+    shapes,
+    tetrominoes,
+)
+from multi_object_datasets.errors import DatasetError
+from tests import scene_files
+
+
+def tetrominoes_file(tmp_path, number, visible=None):
+    """Writes random scenes whose first feature value `x[0]` is their number; returns the path."""
+    fmt, rng = tetrominoes.scene_format(), np.random.default_rng(0)
+    scenes = [scene_files.random_scene(fmt, rng) for _ in range(number)]
+    for i, scene in enumerate(scenes):
+        scene["x"][0] = i
+        if visible is not None:
+            scene["visibility"] = np.array(np.arange(4) <= visible[i], np.float32)
+    return scene_files.write(
+        tmp_path / "scenes.tfrecords", [scene_files.serialise(scene, fmt) for scene in scenes]
+    )
+
+
+def numbers(batch):
+    """Returns the numbers of the scenes in a batch."""
+    return batch["factors"]["position"][:, 0, 0].astype(int).tolist()
+
+
+def batches_of(dataset, count=None, *args, **kwargs):
+    """Returns the scene numbers in the first `count` batches."""
+    batches = dataset(*args, **kwargs)
+    return [numbers(b) for b in (batches.take(count) if count else batches).as_numpy_iterator()]
+
+
+@pytest.mark.parametrize("cached", [True, False], ids=["packed", "stream"])
+@pytest.mark.parametrize(
+    "case", ["clevr6_small", "multi_dsprites_small", "tetrominoes_small", "tetrominoes_variant"]
+)
+def test_batches_are_the_references(tmp_path, case, cached):
+    plan = json.loads((scene_files.PARITY / case / "case.json").read_text())
+    updates = {k: v for k, v in plan["config_updates"].items() if re.match("data|batch_size", k)}
+    updates["data.path"] = scene_files.parity_file(case)
+    updates["data.cache"] = str(tmp_path) if cached else False
+    dataset = build(get_config(plan["named_config"], updates)["data"])
+    with np.load(scene_files.PARITY / case / "golden.npz") as golden:
+        golden = {k[5:]: golden[k] for k in golden.files if k.startswith("data/")}
+    (batch,) = dataset("summary").take(1).as_numpy_iterator()
+    factors = batch.pop("factors")
+    batch.update({f"factors/{name}": value for name, value in factors.items()})
+    if case == "clevr6_small":
+        # The reference fills the size from the color, the port from the size.
+        np.testing.assert_array_equal(golden["factors/size"], golden["factors/color"])
+        (scene,) = clevr_with_masks.dataset(updates["data.path"])
+        golden["factors/size"] = scene["size"].numpy()[None, :, None]
+    assert batch.keys() == golden.keys()
+    for name, value in batch.items():
+        assert value.shape == golden[name].shape, name
+        assert value.dtype == (np.float32 if name == "mask" else golden[name].dtype), name
+        atol = 1e-6 if name == "image" else 0
+        np.testing.assert_allclose(value, golden[name], rtol=0, atol=atol, err_msg=name)
+
+
+def test_each_epoch_has_every_training_scene_once_in_a_new_order(tmp_path):
+    path = tetrominoes_file(tmp_path, 13)
+    dataset = data.Tetrominoes(path, 4, [35, 35], held_out=3)
+    order = sum(batches_of(dataset, 10, "train"), [])
+    epochs = [order[:10], order[10:20], order[20:30], order[30:]]
+    assert all(sorted(epoch) == list(range(3, 13)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+
+
+def test_training_batches_depend_on_seed_and_step_alone(tmp_path):
+    path = tetrominoes_file(tmp_path, 11)
+    whole = batches_of(data.Tetrominoes(path, 4, [35, 35]), 12, "train", seed=5)
+    other_instance = data.Tetrominoes(path, 4, [35, 35])
+    assert batches_of(other_instance, 12, "train", seed=6) != whole
+    for start in (1, 7):
+        tail = batches_of(other_instance, 12 - start, "train", seed=5, start_step=start)
+        assert tail == whole[start:]
+    far = batches_of(other_instance, 1, "train", seed=5, start_step=10**12)
+    assert len(set(far[0])) == 4
+
+
+def test_a_batch_may_be_larger_than_the_set(tmp_path):
+    dataset = data.Tetrominoes(tetrominoes_file(tmp_path, 3), 8, [35, 35])
+    (batch,) = batches_of(dataset, 1, "train")
+    assert sorted(batch[:3]) == sorted(batch[3:6]) == [0, 1, 2]
+    assert batches_of(dataset, 2, "summary") == 2 * [[0, 1, 2, 0, 1, 2, 0, 1]]
+
+
+@pytest.mark.parametrize("cache", [None, False])
+def test_held_out_scenes_are_the_first_and_tested_once_in_order(tmp_path, cache):
+    path = tetrominoes_file(tmp_path, 12)
+    dataset = data.Tetrominoes(path, 3, [35, 35], held_out=5, cache=cache)
+    assert batches_of(dataset, None, "test") == [[0, 1, 2], [3, 4]]
+    assert batches_of(dataset, 3, "summary") == 3 * [[0, 1, 2]]
+    assert set(sum(batches_of(dataset, 9, "train"), [])) == set(range(5, 12))
+    assert dataset("train").element_spec["image"].shape == (3, 1, 35, 35, 3)
+    if cache is False:
+        assert os.listdir(tmp_path) == ["scenes.tfrecords"]
+
+
+@pytest.mark.parametrize("cache", [None, False])
+def test_a_small_file_serves_both_and_says_so(tmp_path, capfd, cache):
+    path = tetrominoes_file(tmp_path, 4)
+    dataset = data.Tetrominoes(path, 2, [35, 35], held_out=4, cache=cache)
+    assert batches_of(dataset, None, "test") == [[0, 1], [2, 3]]
+    assert set(sum(batches_of(dataset, 2, "train"), [])) == {0, 1, 2, 3}
+    line = f"{path} has 4 scenes to use, no more than data.held_out=4: they serve both training"
+    assert line in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("cache", [None, False])
+def test_the_filter_counts_foreground_objects_before_scenes_are_held_out(tmp_path, cache):
+    path = tetrominoes_file(tmp_path, 8, visible=[0, 1, 2, 3, 2, 1, 3, 0])
+    options = {"held_out": 2, "cache": cache}
+    dataset = data.Tetrominoes(
+        path, 2, [35, 35], min_num_objects=1, max_num_objects=2, **options
+    )
+    assert batches_of(dataset, None, "test") == [[1, 2]]
+    assert set(sum(batches_of(dataset, 4, "train"), [])) == {4, 5}
+    none_left = data.Tetrominoes(path, 2, [35, 35], min_num_objects=4, **options)
+    with pytest.raises(UserError, match=f"{path} has no scene with data.min_num_objects=4"):
+        none_left("train")
+
+
+def test_the_stream_shuffles_within_its_buffer_and_starts_at_any_step(tmp_path):
+    path = tetrominoes_file(tmp_path, 10)
+    dataset = data.Tetrominoes(path, 5, [35, 35], cache=False, shuffle_buffer=10)
+    whole = batches_of(dataset, 6, "train", seed=1)
+    assert sorted(whole[0] + whole[1]) == list(range(10)) and whole[0] != [0, 1, 2, 3, 4]
+    assert batches_of(dataset, 4, "train", seed=1, start_step=2) == whole[2:]
+
+
+@pytest.mark.parametrize(
+    ("constructor", "fmt", "options", "factors", "image_shape"),
+    [
+        (data.CLEVR, clevr_with_masks.scene_format(), {"image_dim": [16, 16]},
+         {"color": 1, "shape": 1, "size": 1, "position": 3, "rotation": 1}, (1, 16, 16, 3)),
+        (data.CLEVR, clevr_with_masks.scene_format(), {"image_dim": [16, 16], "grayscale": True},
+         {"color": 1, "shape": 1, "size": 1, "position": 3, "rotation": 1}, (1, 16, 16, 1)),
+        (data.MultiDSprites, multi_dsprites.scene_format("binarized"),
+         {"image_dim": [64, 64], "dataset_variant": "binarized"},
+         {"color": 1, "shape": 1, "scale": 1, "x": 1, "y": 1, "orientation": 1}, (1, 64, 64, 1)),
+        (data.Tetrominoes, tetrominoes.scene_format(), {"image_dim": [35, 35]},
+         {"color": 3, "shape": 1, "position": 2}, (1, 35, 35, 3)),
+        (data.ObjectsRoom, objects_room.scene_format("train"), {"image_dim": [64, 64]},
+         {}, (1, 64, 64, 3)),
+        (data.ObjectsRoom, objects_room.scene_format("sequences"),
+         {"image_dim": [32, 32], "dataset_variant": "sequences", "num_frames": 6},
+         {}, (6, 32, 32, 3)),
+        (data.Shapes, shapes.scene_format(), {"image_dim": [28, 28]},
+         {"shape": 1, "x": 1, "y": 1}, (1, 28, 28, 1)),
+    ],
+    ids=["clevr", "clevr gray", "multi_dsprites", "tetrominoes", "room", "sequences", "shapes"],
+)
+def test_every_data_set_gives_what_the_model_takes(
+    tmp_path, constructor, fmt, options, factors, image_shape
+):
+    path, scenes = scene_files.write_scenes(tmp_path / "file", fmt, 2)
+    dataset = constructor(path=path, batch_size=2, **options)
+    (batch,) = dataset("summary").take(1).as_numpy_iterator()
+    num_entities = scenes[0]["mask"].shape[-4]
+    frames, height, width, _ = image_shape
+    assert batch["image"].shape == (2, *image_shape)
+    assert batch["mask"].shape == (2, frames, num_entities, height, width, 1)
+    assert batch["visibility"].shape == (2, num_entities)
+    assert {k: v.shape for k, v in batch["factors"].items()} == {
+        name: (2, num_entities, size) for name, size in factors.items()
+    }
+    for value in (batch["image"], batch["mask"], batch["visibility"]):
+        assert value.dtype == np.float32 and 0 <= value.min() and value.max() <= 1
+    np.testing.assert_array_equal(batch["mask"].sum(axis=2), 1)
+    if (height, width) == scenes[0]["image"].shape[-3:-1]:
+        image = np.stack([scene["image"] for scene in scenes]).reshape(batch["image"].shape)
+        np.testing.assert_allclose(batch["image"], image / 255, rtol=0, atol=1e-7)
+
+
+def test_grayscale_averages_the_channels(tmp_path):
+    path = tetrominoes_file(tmp_path, 2)
+    color, gray = (
+        next(data.Tetrominoes(path, 2, [35, 35], grayscale=g)("summary").as_numpy_iterator())
+        for g in (False, True)
+    )
+    average = color["image"].mean(axis=-1, keepdims=True)
+    np.testing.assert_allclose(gray["image"], average, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("constructor", "options", "message"),
+    [
+        (data.CLEVR, {"min_num_objects": 6, "max_num_objects": 3}, "data.min_num_objects=6 is abo"),
+        (data.CLEVR, {"crop_region": [29, 221, 64, 256]}, "data.crop_region must be"),
+        (data.CLEVR, {"batch_size": 0}, "batch_size .* must be at least 1"),
+        (data.CLEVR, {"image_dim": [64]}, "data.image_dim must be .height, width."),
+        (data.MultiDSprites, {"dataset_variant": "grey"}, "no data.dataset_variant 'grey', only"),
+        (data.ObjectsRoom, {"num_frames": 2}, "num_frames=2, but .* scenes of 1 frame$"),
+        (data.ImageFolder, {"on_error": "ignore"}, "on_error must be raise or skip"),
+    ],
+)
+def test_senseless_arguments_are_refused_at_once(constructor, options, message):
+    plan = {"path": "none", "batch_size": 1, "image_dim": [8, 8], **options}
+    with pytest.raises(UserError, match=message):
+        constructor(**plan)
+
+
+def test_a_missing_file_is_named_with_the_ways_to_get_it(tmp_path):
+    dataset = data.CLEVR(tmp_path / "none", 1, [8, 8])
+    with pytest.raises(UserError) as error:
+        dataset("train")
+    assert str(error.value) == (
+        f"{tmp_path / 'none'} does not exist: generate it (python -m multi_object_datasets.generate"
+        " clevr_with_masks --num-examples N --out FILE), download it from gs://multi-object-datasets"
+        "/clevr_with_masks, or set data.path"
+    )
+
+
+def test_wrong_requests_and_files_are_one_clear_error(tmp_path):
+    path = tetrominoes_file(tmp_path, 2)
+    with pytest.raises(UserError, match="no subset 'valid', only train, summary, test"):
+        data.Tetrominoes(path, 1, [35, 35])("valid")
+    with pytest.raises(UserError, match="set data.held_out"):
+        data.Tetrominoes(path, 1, [35, 35])("test")
+    for cache in (None, False):
+        with pytest.raises(DatasetError, match="record 0: crop_region rows 0:40, .* of 35x35"):
+            data.Tetrominoes(
+                path, 1, [35, 35], crop_region=[[0, 40], [0, 40]], cache=cache
+            )("train")
+        with pytest.raises(DatasetError, match="record 0: not a scene of shapes .it is a scene"):
+            data.Shapes(path, 1, [28, 28], cache=cache)("train")
+
+
+def test_the_default_tetrominoes_file_is_generated_once(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(data.Tetrominoes, "num_examples", 6)
+    plan = {**get_config("tetrominoes", {"batch_size": 3})["data"]}
+    (batch,) = build(plan)("summary").take(1).as_numpy_iterator()
+    assert batch["visibility"].tolist() == np.ones([3, 4]).tolist()
+    line = "no multi_object_datasets/tetrominoes_train.tfrecords yet: generating 6 scenes"
+    assert line in capfd.readouterr().err
+    build(plan)("train")
+    assert line not in capfd.readouterr().err
+
+
+def save_pictures(folder, **arrays):
+    """Saves arrays as PNG, or as JPEG where the name says so."""
+    for name, array in arrays.items():
+        suffix = "jpg" if name.startswith("photo") else "png"
+        Image.fromarray(np.asarray(array, np.uint8)).save(folder / f"{name}.{suffix}")
+
+
+def test_own_pictures_of_any_size_are_resized_and_have_no_masks(tmp_path):
+    red, dark = np.zeros([20, 30, 3]), np.full([9, 9], 51)  # A colour and a grey picture.
+    red[..., 0] = 255
+    save_pictures(tmp_path, b_dark=dark, a_red=red, photo=np.full([40, 8, 3], 102))
+    (tmp_path / "notes.txt").write_text("not a picture")
+    dataset = data.ImageFolder(tmp_path, 3, [8, 6], held_out=1)
+    (batch,) = dataset("summary").take(1).as_numpy_iterator()
+    assert batch.keys() == {"image"} and batch["image"].shape == (3, 1, 8, 6, 3)
+    colors = np.array([[1, 0, 0], [0.2, 0.2, 0.2], [0.4, 0.4, 0.4]])[:, None, None, None]
+    np.testing.assert_allclose(batch["image"], colors * np.ones([8, 6, 1]), atol=0.01)
+    assert len(list(dataset("test"))) == 1
+    (streamed,) = data.ImageFolder(tmp_path, 3, [8, 6], cache=False)("summary").take(1)
+    np.testing.assert_array_equal(streamed["image"], batch["image"])
+
+
+def test_label_maps_beside_own_pictures_give_masks(tmp_path):
+    labels = np.zeros([8, 8], np.uint8)
+    labels[:4, :4], labels[6:, 6:] = 1, 3
+    save_pictures(tmp_path, one=np.zeros([8, 8, 3]), two=np.zeros([16, 16, 3]))
+    Image.fromarray(labels).save(tmp_path / "one_mask.png")
+    palette = Image.fromarray(np.zeros([16, 16], np.uint8), "P")
+    palette.putpalette([255, 0, 0, 0, 255, 0])
+    palette.save(tmp_path / "two_mask.png")
+    dataset = data.ImageFolder(tmp_path, 2, [8, 8])
+    (batch,) = dataset("summary").take(1).as_numpy_iterator()
+    np.testing.assert_array_equal(
+        batch["mask"][0, 0, ..., 0], labels == np.arange(4)[:, None, None]
+    )
+    np.testing.assert_array_equal(batch["mask"][1, 0, 0], 1)
+    np.testing.assert_array_equal(batch["visibility"], [[1, 1, 0, 1], [1, 0, 0, 0]])
+    assert batch["factors"] == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("bad.png", b"not a picture", "bad.png: cannot identify image file"),
+        ("bad.jpg", "cut", "bad.jpg: .*truncated"),
+        ("good_mask.png", np.zeros([3, 3]), "good.png: its mask good_mask.png has another size"),
+        ("good_mask.png", np.zeros([9, 9, 3]), "good.png: its mask good_mask.png has colours"),
+        ("good_mask.png", np.full([9, 9], 255), "good.png: .* has labels above 254"),
+        ("fine_mask.png", np.zeros([9, 9]), "good.png: .*good_mask.png"),
+    ],
+)
+def test_unusable_pictures_are_named_and_refused_or_skipped(
+    tmp_path, capfd, name, content, message
+):
+    save_pictures(tmp_path, good=np.zeros([9, 9, 3]))
+    if name != "good_mask.png":
+        save_pictures(tmp_path, fine=np.zeros([9, 9, 3]))
+    if isinstance(content, bytes):
+        (tmp_path / name).write_bytes(content)
+    elif isinstance(content, str):
+        save_pictures(tmp_path, photo=np.random.default_rng(0).integers(0, 256, [64, 64, 3]))
+        whole = (tmp_path / "photo.jpg").read_bytes()
+        (tmp_path / name).write_bytes(whole[:len(whole) // 2])
+    else:
+        Image.fromarray(np.asarray(content, np.uint8)).save(tmp_path / name)
+    cache = str(tmp_path / "cache")
+    with pytest.raises(DatasetError, match=message):
+        data.ImageFolder(tmp_path, 1, [8, 8], cache=cache)("train")
+    dataset = data.ImageFolder(tmp_path, 1, [8, 8], cache=cache, on_error="skip")
+    if name == "good_mask.png":
+        with pytest.raises(DatasetError, match="none of its pictures can be used"):
+            dataset("train")
+    else:
+        assert len(list(dataset("train").take(2))) == 2
+    assert re.search(f"skipped .*{message}", capfd.readouterr().err)
+
+
+def test_a_new_picture_is_noticed(tmp_path):
+    save_pictures(tmp_path, one=np.zeros([9, 9, 3]))
+    options = {"batch_size": 1, "image_dim": [8, 8], "held_out": 9, "cache": str(tmp_path)}
+    assert len(list(data.ImageFolder(tmp_path, **options)("test"))) == 1
+    save_pictures(tmp_path, two=np.zeros([9, 9, 3]))
+    assert len(list(data.ImageFolder(tmp_path, **options)("test"))) == 2
+
+
+def test_a_folder_without_pictures_is_an_error(tmp_path):
+    with pytest.raises(DatasetError, match="no PNG or JPEG files in this folder"):
+        data.ImageFolder(tmp_path, 1, [8, 8])("train")
+    with pytest.raises(UserError, match="does not exist: make a folder of PNG or JPEG files"):
+        data.ImageFolder(tmp_path / "none", 1, [8, 8])("train")
+
+
+def test_packed_scenes_go_where_the_config_says(tmp_path):
+    path = tetrominoes_file(tmp_path, 2)
+    data.Tetrominoes(path, 1, [35, 35], cache=str(tmp_path / "cache"))("train")
+    assert os.listdir(tmp_path / "cache") == [f"{os.path.basename(path)}.35x35.packed"]
+    assert len(pack.open_scenes(
+        pack.SceneFile(path, tetrominoes.scene_format(), (35, 35)), tmp_path / "cache"
+    )) == 2
