@@ -6,6 +6,28 @@ and `data.batch_size=2` just that one.
 """
 
 
+LOGISTIC_PIXELS = {
+    "constructor": "iodine.modules.distribution.LocScaleDistribution",
+    "dist": "logistic",
+    "scale": "fixed",
+    "scale_val": 0.03,
+}
+
+BINARY_PIXELS = {"constructor": "iodine.modules.distribution.BernoulliOutput"}
+
+CLEVR_FILE = "clevr_with_masks_train.tfrecords"
+CLEVR_CROP = [[29, 221], [64, 256]]  # rows and columns that the paper keeps
+
+DSPRITES_FACTORS = [
+    ["color", 3, "scalar"],
+    ["shape", 4, "categorical"],
+    ["scale", 1, "scalar"],
+    ["x", 1, "scalar"],
+    ["y", 1, "scalar"],
+    ["orientation", 2, "angle"],
+]
+
+
 def data_plan(constructor, file_name, batch_size, image_dim, **options):
     """Plan of a data set of `iodine.modules.data` in multi_object_datasets/file_name."""
     return {
@@ -28,7 +50,10 @@ def model_plan(
     mlp_sizes,
     hidden_sizes,
     coord_type,
-    factors,
+    factors=None,
+    pixel_dist=LOGISTIC_PIXELS,
+    refinement_head="iodine.modules.refinement.ResHead",
+    **options,
 ):
     """Plan of an IODINE model in the form that all published ones have.
 
@@ -41,8 +66,15 @@ def model_plan(
       mlp_sizes: of the refinement encoder's MLP.
       hidden_sizes: of the refinement core's LSTM.
       coord_type: of the coordinates among the refinement inputs.
-      factors: [name, size, type] of each factor to regress.
+      factors: [name, size, type] of each factor to regress, None for no regression.
+      pixel_dist: plan of a pixel's distribution within its component.
+      refinement_head: constructor of the head.
+      **options: further arguments of `IODINE`.
     """
+    factor_evaluator = factors and {
+        "constructor": "iodine.modules.factor_eval.FactorRegressor",
+        "mapping": factors,
+    }
     return {
         "constructor": "iodine.modules.iodine.IODINE",
         "n_z": n_z,
@@ -80,7 +112,7 @@ def model_plan(
                 "constructor": "iodine.modules.networks.LSTM",
                 "hidden_sizes": hidden_sizes,
             },
-            "refinement_head": {"constructor": "iodine.modules.refinement.ResHead"},
+            "refinement_head": {"constructor": refinement_head},
         },
         "latent_dist": {
             "constructor": "iodine.modules.distribution.LocScaleDistribution",
@@ -91,18 +123,47 @@ def model_plan(
         "output_dist": {
             "constructor": "iodine.modules.distribution.MaskedMixture",
             "num_components": num_components,
-            "component_dist": {
-                "constructor": "iodine.modules.distribution.LocScaleDistribution",
-                "dist": "logistic",
-                "scale": "fixed",
-                "scale_val": 0.03,
-            },
+            "component_dist": pixel_dist,
         },
-        "factor_evaluator": {
-            "constructor": "iodine.modules.factor_eval.FactorRegressor",
-            "mapping": factors,
-        },
+        "factor_evaluator": factor_evaluator,
+        **options,
     }
+
+
+def clevr_plan(n_z, num_components, num_iters):
+    """Plan of the model for CLEVR."""
+    return model_plan(
+        n_z,
+        num_components,
+        num_iters,
+        decoder_channels=[64, 64, 64, 64],
+        encoder_channels=[64, 64, 64, 64],
+        kernel_shape=3,
+        mlp_sizes=[256, 256],
+        hidden_sizes=[256],
+        coord_type="linear",
+        factors=[
+            ["color", 9, "categorical"],
+            ["shape", 4, "categorical"],
+            ["size", 3, "categorical"],
+            ["position", 3, "scalar"],
+        ],
+    )
+
+
+def small_plan(n_z, num_components, num_iters, **options):
+    """Plan of the smaller model that the paper uses for all pictures of up to 64×64 pixels."""
+    return model_plan(
+        n_z,
+        num_components,
+        num_iters,
+        decoder_channels=[32, 32, 32, 32],
+        encoder_channels=[32, 32, 32],
+        kernel_shape=5,
+        mlp_sizes=[128],
+        coord_type="cos",
+        **options,
+    )
 
 
 def optimizer_plan(learn_rate):
@@ -154,30 +215,51 @@ def clevr6():
     checkpoint_dir = "checkpoints/clevr6"
     data = data_plan(
         "CLEVR",
-        "clevr_with_masks_train.tfrecords",
+        CLEVR_FILE,
         batch_size,
         image_dim=[128, 128],
-        crop_region=[[29, 221], [64, 256]],
+        crop_region=CLEVR_CROP,
         min_num_objects=3,
         max_num_objects=6,
     )
-    model = model_plan(
-        n_z,
-        num_components,
-        num_iters,
-        decoder_channels=[64, 64, 64, 64],
-        encoder_channels=[64, 64, 64, 64],
-        kernel_shape=3,
-        mlp_sizes=[256, 256],
-        hidden_sizes=[256],
-        coord_type="linear",
-        factors=[
-            ["color", 9, "categorical"],
-            ["shape", 4, "categorical"],
-            ["size", 3, "categorical"],
-            ["position", 3, "scalar"],
-        ],
+    model = clevr_plan(n_z, num_components, num_iters)
+    optimizer = optimizer_plan(learn_rate)
+
+
+def clevr():
+    """All of CLEVR, 3 to 10 objects."""
+    n_z = 64
+    num_components = 11
+    num_iters = 5
+    batch_size = 4
+    learn_rate = 0.001 * (batch_size / 32) ** 0.5
+    checkpoint_dir = "checkpoints/clevr"
+    data = data_plan(
+        "CLEVR", CLEVR_FILE, batch_size, image_dim=[128, 128], crop_region=CLEVR_CROP
     )
+    model = clevr_plan(n_z, num_components, num_iters)
+    optimizer = optimizer_plan(learn_rate)
+
+
+def clevr6_grayscale():
+    """clevr6 without colours, so that objects have to be told apart by their shape."""
+    n_z = 64
+    num_components = 7
+    num_iters = 5
+    batch_size = 4
+    learn_rate = 0.001 * (batch_size / 32) ** 0.5
+    checkpoint_dir = "checkpoints/clevr6_grayscale"
+    data = data_plan(
+        "CLEVR",
+        CLEVR_FILE,
+        batch_size,
+        image_dim=[128, 128],
+        crop_region=CLEVR_CROP,
+        min_num_objects=3,
+        max_num_objects=6,
+        grayscale=True,
+    )
+    model = clevr_plan(n_z, num_components, num_iters)
     optimizer = optimizer_plan(learn_rate)
 
 
@@ -195,24 +277,34 @@ def multi_dsprites():
         image_dim=[64, 64],
         dataset_variant="colored_on_grayscale",
     )
-    model = model_plan(
+    model = small_plan(
+        n_z, num_components, num_iters, hidden_sizes=[128], factors=DSPRITES_FACTORS
+    )
+    optimizer = optimizer_plan(learn_rate)
+
+
+def multi_dsprites_binarized():
+    """White sprites on black, with Bernoulli pixels."""
+    n_z = 16
+    num_components = 4
+    num_iters = 5
+    batch_size = 16
+    learn_rate = 0.0003 * (batch_size / 128) ** 0.5
+    checkpoint_dir = "checkpoints/multi_dsprites_binarized"
+    data = data_plan(
+        "MultiDSprites",
+        "multi_dsprites_binarized.tfrecords",
+        batch_size,
+        image_dim=[64, 64],
+        dataset_variant="binarized",
+    )
+    model = small_plan(
         n_z,
         num_components,
         num_iters,
-        decoder_channels=[32, 32, 32, 32],
-        encoder_channels=[32, 32, 32],
-        kernel_shape=5,
-        mlp_sizes=[128],
         hidden_sizes=[128],
-        coord_type="cos",
-        factors=[
-            ["color", 3, "scalar"],
-            ["shape", 4, "categorical"],
-            ["scale", 1, "scalar"],
-            ["x", 1, "scalar"],
-            ["y", 1, "scalar"],
-            ["orientation", 2, "angle"],
-        ],
+        factors=DSPRITES_FACTORS[1:],  # all but the colour, which is the same for all
+        pixel_dist=BINARY_PIXELS,
     )
     optimizer = optimizer_plan(learn_rate)
 
@@ -227,16 +319,11 @@ def tetrominoes():
     data = data_plan(
         "Tetrominoes", "tetrominoes_train.tfrecords", batch_size, image_dim=[35, 35]
     )
-    model = model_plan(
+    model = small_plan(
         n_z,
         num_components,
         num_iters,
-        decoder_channels=[32, 32, 32, 32],
-        encoder_channels=[32, 32, 32],
-        kernel_shape=5,
-        mlp_sizes=[128],
         hidden_sizes=[],
-        coord_type="cos",
         factors=[
             ["position", 2, "scalar"],
             ["color", 3, "scalar"],
@@ -246,5 +333,84 @@ def tetrominoes():
     optimizer = optimizer_plan(learn_rate)
 
 
+def shapes():
+    """Three binary shapes, 28×28."""
+    n_z = 16
+    num_components = 4
+    num_iters = 5
+    batch_size = 128
+    learn_rate = 0.0003 * (batch_size / 256) ** 0.5
+    checkpoint_dir = "checkpoints/shapes"
+    data = data_plan("Shapes", "shapes_train.tfrecords", batch_size, image_dim=[28, 28])
+    model = small_plan(
+        n_z,
+        num_components,
+        num_iters,
+        hidden_sizes=[128],
+        factors=[["shape", 4, "categorical"], ["x", 1, "scalar"], ["y", 1, "scalar"]],
+        pixel_dist=BINARY_PIXELS,
+    )
+    optimizer = optimizer_plan(learn_rate)
+
+
+def objects_room():
+    """Still pictures of a room with three objects."""
+    n_z = 32
+    num_components = 7
+    num_iters = 5
+    batch_size = 16
+    learn_rate = 0.0003 * (batch_size / 128) ** 0.5
+    checkpoint_dir = "checkpoints/objects_room"
+    data = data_plan(
+        "ObjectsRoom",
+        "objects_room_train.tfrecords",
+        batch_size,
+        image_dim=[64, 64],
+        dataset_variant="train",
+    )
+    model = small_plan(
+        n_z, num_components, num_iters, hidden_sizes=[128], num_background=4
+    )
+    optimizer = optimizer_plan(learn_rate)
+
+
+def sequences():
+    """Next-frame prediction in Objects Room, 16 frames of a moving camera (Appendix A.1)."""
+    n_z = 32
+    num_components = 7
+    num_iters = 15  # one refinement a frame; the last frame is only predicted
+    batch_size = 4
+    learn_rate = 0.0003 * (batch_size / 128) ** 0.5
+    checkpoint_dir = "checkpoints/sequences"
+    data = data_plan(
+        "ObjectsRoom",
+        "objects_room_sequences.tfrecords",
+        batch_size,
+        image_dim=[64, 64],
+        dataset_variant="sequences",
+        num_frames=num_iters + 1,
+    )
+    model = small_plan(
+        n_z,
+        num_components,
+        num_iters,
+        hidden_sizes=[128],
+        refinement_head="iodine.modules.refinement.PredictorCorrectorHead",
+        sequential=True,
+        num_background=4,
+    )
+    optimizer = optimizer_plan(learn_rate)
+
+
 # Commands list these, and `main` registers them.
-NAMED_CONFIGS = (clevr6, multi_dsprites, tetrominoes)
+NAMED_CONFIGS = (
+    tetrominoes,
+    multi_dsprites,
+    clevr6,
+    clevr,
+    clevr6_grayscale,
+    multi_dsprites_binarized,
+    shapes,
+    objects_room,
+    sequences,
+)

@@ -65,7 +65,7 @@ def run_model(model, dataset, num_images, batch_size, seed, select):
       {name: array [num_images, ...]}.
     """
 
-    @tf.function
+    @tf.function(autograph=False)
     def infer(batch, index):
         shape = [model.num_iters + 1, batch_size, model.num_components, model.n_z]
         noise = tf.random.stateless_normal(shape, seed=tf.stack([seed, index]))

@@ -172,7 +172,7 @@ class Learner(tf.Module):
         optimizer.apply(gradients, parameters)
         return {**scalars, "debug/global_grad_norm": norm}
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(self, batch, noise=None):
         """Updates the parameters once.
 
@@ -265,7 +265,7 @@ class Summaries:
         batch_size = batch["image"].shape[0]
         self.scenes = tf.nest.map_structure(lambda x: x[:num_images], batch)
         self.draw = tf.function(
-            lambda: model.get_overview_images(self.scenes, batch_size=batch_size)
+            lambda: model.get_overview_images(self.scenes, batch_size=batch_size), autograph=False
         )
 
     def write(self, scalars, step):
@@ -322,7 +322,7 @@ def train(
         )
     progress = Progress(seed)
     with replica_local_variables(strategy):
-        model.initialize(batch["image"].shape[2:])
+        model.initialize(dataset.image_shape)
     learner = Learner(model, optimizer, progress.seed, strategy)
     state = {"model": model, "optimizer": optimizer, "progress": progress}
     if continue_run:
@@ -332,7 +332,7 @@ def train(
         writer = CheckpointWriter(checkpoint_dir, **state)
         summaries = Summaries(checkpoint_dir, model, batch)
 
-    start = int(optimizer.step)
+    start = int(tf.convert_to_tensor(optimizer.step))
     if start >= stop_after_steps:
         raise UserError(
             f"'{checkpoint_dir}' has been trained for {start} steps already: "

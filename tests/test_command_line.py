@@ -1,0 +1,193 @@
+"""The command line: Sacred's commands, and one clear line for each mistake."""
+
+import gzip
+import json
+import shutil
+
+import pytest
+
+from iodine import configurations, main
+from tests import tiny
+
+DSPRITES = tiny.ROOT / "tests" / "parity" / "multi_dsprites_small" / "scenes.tfrecords"
+
+
+def run(capsys, *words):
+    """Runs the command line in this process: (exit code, stdout, stderr)."""
+    code = 0
+    try:
+        main.ex.run_commandline(["iodine", *words])
+    except SystemExit as error:
+        code = error.code
+        if isinstance(code, str):  # Python prints it and ends with 1
+            print(code)
+            code = 1
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def error_line(capsys, *words):
+    """The one line that a mistaken command ends with; no traceback may come with it."""
+    code, stdout, stderr = run(capsys, *words)
+    assert code == 1
+    assert "Traceback" not in stdout + stderr
+    lines = [line for line in stdout.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, stdout + stderr
+    return lines[0]
+
+
+def test_print_config_shows_what_overrides_change(capsys):
+    code, stdout, _ = run(capsys, "print_config", "with", "tetrominoes", "n_z=9", "data.batch_size=3")
+    assert code == 0
+    assert stdout.count("n_z = 9") == 2  # the top-level value and the model's
+    assert stdout.count("batch_size = 128") == 1
+    assert stdout.count("batch_size = 3") == 1
+
+
+def test_later_words_win_over_the_named_config():
+    config = main.get_config("clevr6", {"num_components": 11, "data.max_num_objects": 10})
+    assert config["model"]["num_components"] == 11
+    assert config["model"]["output_dist"]["num_components"] == 11
+    assert config["data"]["max_num_objects"] == 10
+    assert config["data"]["min_num_objects"] == 3
+
+
+def test_two_builds_give_two_models():
+    config = main.get_config("tetrominoes")
+    assert main.build(config["model"]) is not main.build(config["model"])
+
+
+def test_no_named_config_lists_them(capsys):
+    line = error_line(capsys)
+    for scope in configurations.NAMED_CONFIGS:
+        assert scope.__name__ in line
+
+
+MISTAKES = {
+    "unknown named config": (["with", "clevr7"], ["clevr7", "clevr6"]),
+    "unknown key": (["with", "tetrominoes", "batchsize=4"], ["batchsize", "'batch_size'"]),
+    "unknown key in a plan": (
+        tiny.arguments(data__shuffle_bufer=4),
+        ["data", "shuffle_bufer", "'shuffle_buffer'"],
+    ),
+    "unknown key in options": (
+        tiny.arguments(model__decoder__pixel_decoder__cnn_opt__kernel=3),
+        ["cnn_opt", "'kernel'", "'kernel_shapes'"],
+    ),
+    "wrong type": (["with", "tetrominoes", "batch_size=many"], ["batch_size", "int", "str"]),
+    "wrong type in a plan": (tiny.arguments(model__n_z="x"), ["model.n_z", "int", "str"]),
+    "zero": (["with", "tetrominoes", "num_iters=0"], ["num_iters", "above 0"]),
+    "unknown constructor": (
+        tiny.arguments(model__constructor="iodine.modules.iodine.IODIN"),
+        ["iodine.modules.iodine.IODIN", "'IODINE'"],
+    ),
+    "unknown module": (
+        tiny.arguments(model__constructor="nowhere.Model"),
+        ["unknown constructor 'nowhere.Model'"],
+    ),
+    "unknown strategy": (tiny.arguments(strategy="all"), ["strategy 'all'", "mirrored"]),
+    "missing file": (
+        tiny.arguments(data__path="nowhere/scenes.tfrecords"),
+        ["nowhere/scenes.tfrecords", "multi_object_datasets.generate", "download"],
+    ),
+    "missing file of another config": (
+        ["with", "clevr6", "data.path=nowhere.tfrecords"],
+        ["nowhere.tfrecords", "multi_object_datasets.generate clevr_with_masks"],
+    ),
+    "image size": (tiny.arguments(data__image_dim="[3]"), ["image_dim"]),
+    "object counts": (
+        ["with", "clevr6", "data.min_num_objects=7", f"data.path={tiny.SCENES}"],
+        ["min_num_objects=7", "max_num_objects=6"],
+    ),
+    "loss weights": (
+        tiny.arguments(model__iter_loss_weight="[1.0, 2.0]"),
+        ["iter_loss_weight", "num_iters + 1 = 3"],
+    ),
+    "input name": (tiny.arguments(model__inputs='["imag"]'), ["'imag'", "'image'"]),
+}
+
+
+@pytest.mark.parametrize("words, said", MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_gets_one_line_that_says_what_to_do(capsys, tmp_path, words, said):
+    line = error_line(capsys, *words, f"checkpoint_dir={tmp_path / 'c'}")
+    for part in said:
+        assert part in line
+    assert not (tmp_path / "c_1").exists()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "foreign", "wrong variant", "empty"])
+def test_a_file_that_cannot_be_read_is_named_with_its_record(capsys, tmp_path, damage):
+    path = tmp_path / "scenes.tfrecords"
+    config, record = "tetrominoes", "record"
+    if damage == "truncated":
+        path.write_bytes(tiny.SCENES.read_bytes()[:-3000])
+    elif damage == "foreign":
+        path.write_bytes(gzip.compress(b"these are no records" * 100))
+    elif damage == "wrong variant":
+        shutil.copy(DSPRITES, path)
+        config = "multi_dsprites"
+    else:
+        path.touch()
+        record = "no scene"
+    words = ["with", config, f"data.path={path}", f"checkpoint_dir={tmp_path / 'c'}"]
+    if damage == "wrong variant":
+        words.append("data.dataset_variant=binarized")
+    line = error_line(capsys, *words)
+    assert str(path) in line
+    assert record in line
+
+
+def test_continuing_without_a_checkpoint_is_refused(capsys, tmp_path):
+    words = tiny.arguments(continue_run=True, checkpoint_dir=tmp_path / "nothing")
+    assert f"no checkpoint directory '{tmp_path / 'nothing'}'" in error_line(capsys, *words)
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_run_of_its_own_is_never_trained_over_and_evaluates(capsys, tmp_path):
+    words = tiny.arguments(checkpoint_dir=tmp_path / "c", stop_after_steps=3)
+    assert run(capsys, *words)[0] == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "c_1").iterdir()}
+    assert "holds a run already" in error_line(capsys, *words)
+    assert {p.name: p.read_bytes() for p in (tmp_path / "c_1").iterdir()} == before
+
+    trained = {"checkpoint_dir": tmp_path / "c_1", "eval_images": 2}
+    code, stdout, _ = run(capsys, "load_checkpoint", *tiny.arguments(**trained))
+    assert code == 0
+    assert "initial_sample_distribution" in stdout
+
+    out = tmp_path / "report.json"
+    assert run(capsys, "evaluate", *tiny.arguments(**trained, out=out))[0] == 0
+    report = json.loads(out.read_text())
+    assert report["num_images"] == 2
+    for name in ("ari", "ari_nobg", "mse", "recons", "kl"):
+        entry = report[name]
+        assert len(entry["per_iteration"]) == 3  # num_iters + 1
+        assert entry["mean"] == pytest.approx(entry["per_iteration"][-1])
+        assert entry["stderr"] >= 0
+    assert set(report["factors"]) == {"position", "color", "shape"}
+
+    # More slots and more iterations than in training.
+    more = {**trained, "num_components": 6, "num_iters": 4}
+    assert run(capsys, "evaluate", *tiny.arguments(**more, out=out))[0] == 0
+    assert len(json.loads(out.read_text())["mse"]["per_iteration"]) == 5
+
+    # Another architecture is named variable by variable.
+    code, stdout, stderr = run(capsys, "evaluate", *tiny.arguments(**trained, n_z=5))
+    assert code == 1
+    assert "Traceback" not in stdout + stderr
+    assert "initial_sample_distribution is [8], the model needs [10]" in stdout
+
+    line = error_line(capsys, "evaluate", *tiny.arguments(**{**trained, "eval_images": 9}))
+    assert "eval_images=9" in line
+    assert "2 scenes" in line
+    line = error_line(capsys, "evaluate", *tiny.arguments(**trained, out=tmp_path / "no" / "o.json"))
+    assert "does not exist" in line
+
+
+def test_a_mistake_ends_the_real_process_with_one_line_on_stderr_and_code_1():
+    code, stdout, stderr = tiny.run("with", "tetrominoes", "batchsize=4")
+    assert code == 1
+    assert [line for line in stderr.splitlines() if line.startswith("error: ")] == [
+        "error: unknown config entry 'batchsize', did you mean 'batch_size'?"
+    ]
+    assert "Traceback" not in stdout + stderr

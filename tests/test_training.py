@@ -1,0 +1,188 @@
+"""The training step on several devices, and what the loop does when something goes wrong."""
+
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from iodine import training
+from iodine.checkpoints import CheckpointWriter, restore
+from iodine.main import build, get_config
+from iodine.modules.utils import UserError
+from tests import tiny
+from tests.parity_cases import relative_error
+
+NUM_SCENES = 4
+
+
+def random_batch():
+    rng = np.random.default_rng(0)
+    label = rng.integers(4, size=[NUM_SCENES, 1, 16, 16])
+    return {
+        "image": rng.random([NUM_SCENES, 1, 16, 16, 3], np.float32),
+        "mask": np.moveaxis(np.eye(4, dtype=np.float32)[label], -1, 2)[..., None],
+        # Unequal numbers of visible entities on the devices: sums must run over all of them.
+        "visibility": np.float32([[1, 1, 1, 1], [1, 1, 1, 1], [1, 0, 0, 0], [1, 1, 0, 0]]),
+        "factors": {
+            "position": rng.random([NUM_SCENES, 4, 2], np.float32),
+            "color": rng.random([NUM_SCENES, 4, 3], np.float32),
+            "shape": rng.integers(20, size=[NUM_SCENES, 4, 1]).astype(np.float32),
+        },
+    }
+
+
+def train_on(num_devices, num_steps, updates=None):
+    """Trains the tiny model on one batch: (scalars of the last step, {name: variable's value})."""
+    config = get_config("tetrominoes", {**tiny.UPDATES, **(updates or {})})
+    strategy = tf.distribute.get_strategy()
+    if num_devices > 1:
+        devices = [f"CPU:{i}" for i in range(num_devices)]
+        strategy = tf.distribute.MirroredStrategy(devices)
+    tf.random.set_seed(0)
+    with training.replica_local_variables(strategy):
+        model, optimizer = build(config["model"]), build(config["optimizer"])
+        model.initialize([16, 16, 3])
+    learner = training.Learner(model, optimizer, 3, strategy)
+    dataset = tf.data.Dataset.from_tensors(random_batch()).repeat()
+    batches = training.distribute(strategy, dataset)
+    for _ in range(num_steps):
+        scalars = learner.step(next(batches))
+    values = {i: tf.convert_to_tensor(v).numpy() for i, v in enumerate(model.variables)}
+    return {name: float(value) for name, value in scalars.items()}, values
+
+
+@pytest.fixture(scope="module")
+def one_device():
+    return {steps: train_on(1, steps) for steps in (1, 5)}
+
+
+def test_a_step_on_two_devices_is_the_step_on_one(one_device):
+    expected_scalars, expected = one_device[1]
+    scalars, values = train_on(2, 1)
+    for name, value in scalars.items():
+        assert value == pytest.approx(expected_scalars[name], rel=1e-4, abs=1e-5), name
+    for i, value in values.items():
+        assert relative_error(value, expected[i]) < 1e-5
+
+
+@pytest.mark.parametrize("num_devices", [2, 4])
+def test_five_steps_on_several_devices_give_the_variables_of_one(one_device, num_devices):
+    _, expected = one_device[5]
+    _, values = train_on(num_devices, 5)
+    for i, value in values.items():
+        assert relative_error(value, expected[i]) < 1e-4
+
+
+def test_noise_depends_on_seed_and_step_alone():
+    first, second = train_on(1, 2), train_on(1, 2)
+    assert first[0] == second[0]
+
+
+class Loop:
+    """Runs the training loop on the tiny model in this process."""
+
+    def __init__(self, directory, **updates):
+        self.directory = str(directory)
+        self.config = get_config("tetrominoes", {**tiny.UPDATES, **updates})
+        tf.random.set_seed(0)
+        self.model = build(self.config["model"])
+        self.optimizer = build(self.config["optimizer"])
+
+    def train(self, log_scalar=lambda *_: None, continue_run=False, stop_after_steps=6):
+        return training.train(
+            build(self.config["data"]),
+            self.model,
+            self.optimizer,
+            tf.distribute.get_strategy(),
+            seed=1,
+            checkpoint_dir=self.directory,
+            continue_run=continue_run,
+            save_summaries_steps=1,
+            save_checkpoint_steps=2,
+            stop_after_steps=stop_after_steps,
+            log_scalar=log_scalar,
+        )
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_saved(tmp_path, bad):
+    loop = Loop(tmp_path)
+
+    def spoil(name, value, step):
+        if step == 3:
+            bias = loop.model.decoder.pixel_decoder.cnn.layers[-1].b
+            bias.assign(tf.fill(bias.shape, bad))
+
+    with pytest.raises(UserError, match=r"step 4 .*ckpt-2"):
+        loop.train(spoil)
+    assert tf.train.latest_checkpoint(str(tmp_path)).endswith("ckpt-2")
+    reader = tf.train.load_checkpoint(str(tmp_path))
+    for name, shape in reader.get_variable_to_shape_map().items():
+        if name.startswith("model/"):
+            assert np.all(np.isfinite(reader.get_tensor(name))), (name, shape)
+
+
+def test_a_removed_directory_is_an_error_that_names_it(tmp_path):
+    loop = Loop(tmp_path / "run")
+
+    def remove(name, value, step):
+        shutil.rmtree(loop.directory, ignore_errors=True)
+
+    with pytest.raises(UserError, match="cannot write the checkpoint of step 2"):
+        loop.train(remove)
+
+
+def test_a_failed_write_leaves_the_checkpoint_before_it_usable(tmp_path):
+    variable = tf.Variable(1.0)
+    writer = CheckpointWriter(str(tmp_path), model=tf.train.Checkpoint(v=variable))
+    first = writer.save(1)
+    # A directory in its place is a write that fails for root too.
+    (tmp_path / "ckpt-2.index").mkdir()
+    (tmp_path / "ckpt-2.index" / "x").touch()
+    variable.assign(2.0)
+    with pytest.raises(UserError, match="last good checkpoint: .*ckpt-1"):
+        writer.save(2)
+    assert tf.train.latest_checkpoint(str(tmp_path)) == first
+    restore(first, model=tf.train.Checkpoint(v=variable))
+    assert variable.numpy() == 1.0
+
+
+def test_only_the_last_five_checkpoints_are_kept(tmp_path):
+    Loop(tmp_path).train(stop_after_steps=14)
+    kept = sorted(int(path.stem.split("-")[1]) for path in tmp_path.glob("ckpt-*.index"))
+    assert kept == [6, 8, 10, 12, 14]
+
+
+def test_a_checkpoint_of_another_architecture_is_refused_and_changes_nothing(tmp_path):
+    Loop(tmp_path).train(stop_after_steps=2)
+    other = Loop(tmp_path, n_z=5)
+    other.model.initialize([35, 35, 3])
+    before = [v.numpy() for v in other.model.variables]
+    with pytest.raises(UserError, match="initial_sample_distribution"):
+        other.train(continue_run=True)
+    for variable, value in zip(other.model.variables, before):
+        np.testing.assert_array_equal(variable, value)
+
+
+def test_a_continued_run_needs_a_checkpoint(tmp_path):
+    with pytest.raises(UserError, match="there is no checkpoint in"):
+        Loop(tmp_path).train(continue_run=True)
+
+
+def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path):
+    loop = Loop(tmp_path, batch_size=1)
+    with pytest.raises(UserError, match="batch_size=1 cannot be split over 2 devices"):
+        training.train(
+            build(loop.config["data"]),
+            loop.model,
+            loop.optimizer,
+            tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]),
+            seed=1,
+            checkpoint_dir=str(tmp_path),
+            continue_run=False,
+            save_summaries_steps=1,
+            save_checkpoint_steps=1,
+            stop_after_steps=1,
+            log_scalar=print,
+        )

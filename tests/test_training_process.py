@@ -1,0 +1,135 @@
+"""Training in processes of its own: resuming, signals, several workers, observers."""
+
+import json
+import signal
+import socket
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import tiny
+
+
+def metrics_of(observer_directory, run_id):
+    """{metric: {step: value}} that a FileStorageObserver recorded."""
+    recorded = json.loads((observer_directory / str(run_id) / "metrics.json").read_text())
+    return {name: dict(zip(m["steps"], m["values"])) for name, m in recorded.items()}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of 12 steps that nothing interrupted: its directory."""
+    directory = tmp_path_factory.mktemp("finished")
+    code, stdout, stderr = tiny.run(
+        "-F", str(directory / "runs"), *tiny.arguments(checkpoint_dir=directory / "ckpt")
+    )
+    assert code == 0, stderr
+    (directory / "stdout").write_text(stdout)
+    return directory
+
+
+def wait_for_step(process, step):
+    """Reads a training process's output until it has printed this step."""
+    for line in process.stdout:
+        if line.split()[0] == str(step):
+            return
+    raise AssertionError(process.stderr.read())
+
+
+def resume(checkpoint_dir, observer_directory):
+    """Continues a run to step 12 and returns the losses and ARIs that it logged."""
+    code, _, stderr = tiny.run(
+        "-F",
+        str(observer_directory),
+        *tiny.arguments(checkpoint_dir=checkpoint_dir, continue_run=True, seed=99),
+    )
+    assert code == 0, stderr
+    return metrics_of(observer_directory, 1)
+
+
+def test_a_run_prints_records_and_saves_what_it_should(finished):
+    lines = (finished / "stdout").read_text().splitlines()
+    recorded = metrics_of(finished / "runs", 1)
+    loss, ari = recorded["loss"][12], recorded["ari"][12]
+    assert f"{12:>6d} Loss: {loss: >12.2f}\t\tARI-nobg:{ari: >6.2f}" in lines
+    assert list(recorded["loss"]) == list(range(1, 13))
+    run = json.loads((finished / "runs" / "1" / "run.json").read_text())
+    assert run["status"] == "COMPLETED"
+    info = json.loads((finished / "runs" / "1" / "info.json").read_text())
+    assert info["checkpoint_dir"] == str(finished / "ckpt_1")
+    config = json.loads((finished / "runs" / "1" / "config.json").read_text())
+    assert config["n_z"] == config["model"]["n_z"] == 4
+    checkpoints = tf.train.get_checkpoint_state(str(finished / "ckpt_1"))
+    assert [p.rsplit("-")[-1] for p in checkpoints.all_model_checkpoint_paths] == [
+        "3",
+        "6",
+        "9",
+        "12",
+    ]
+
+
+def test_a_killed_run_resumes_bit_for_bit(finished, tmp_path):
+    process = tiny.start("-F", str(tmp_path / "a"), *tiny.arguments(checkpoint_dir=tmp_path / "c"))
+    wait_for_step(process, 8)
+    process.kill()
+    process.wait()
+    assert tf.train.latest_checkpoint(tmp_path / "c_1").endswith(("ckpt-6", "ckpt-9"))
+    resumed = resume(tmp_path / "c_1", tmp_path / "b")
+    uninterrupted = metrics_of(finished / "runs", 1)
+    assert resumed["loss"]
+    for name in ("loss", "ari"):
+        for step, value in resumed[name].items():
+            assert value == uninterrupted[name][step], (name, step)
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_finishes_the_step_saves_and_ends_the_run(finished, tmp_path, number, code):
+    arguments = tiny.arguments(checkpoint_dir=tmp_path / "c", stop_after_steps=100000)
+    process = tiny.start("-F", str(tmp_path / "a"), *arguments)
+    wait_for_step(process, 4)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == code, stderr
+    assert "Traceback" not in stderr
+    run = json.loads((tmp_path / "a" / "1" / "run.json").read_text())
+    assert run["status"] == "INTERRUPTED"
+    last = max(metrics_of(tmp_path / "a", 1)["loss"])
+    assert tf.train.latest_checkpoint(tmp_path / "c_1").endswith(f"ckpt-{last}")
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for s in sockets:
+        s.bind(("127.0.0.1", 0))
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def test_two_workers_end_with_equal_variables_and_with_those_of_one(finished, tmp_path):
+    workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    processes = [
+        tiny.start_module(
+            "tests.train_worker",
+            str(tmp_path / f"{index}.npz"),
+            TF_CONFIG=json.dumps(
+                {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+            ),
+        )
+        for index in range(2)
+    ]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    assert not (tmp_path / "1.npz.checkpoints").exists()  # the chief alone writes
+    first, second = (np.load(tmp_path / f"{index}.npz") for index in range(2))
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
+    together = tf.train.load_checkpoint(str(tmp_path / "0.npz.checkpoints" / "ckpt-3"))
+    alone = tf.train.load_checkpoint(str(finished / "ckpt_1" / "ckpt-3"))
+    for name in alone.get_variable_to_shape_map():
+        if name.startswith("model/"):
+            np.testing.assert_allclose(
+                together.get_tensor(name), alone.get_tensor(name), rtol=1e-4, atol=1e-6
+            )

@@ -1,0 +1,54 @@
+"""A tetrominoes model small enough to train for some steps in a second, and how to run it."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parent.parent
+SCENES = ROOT / "tests" / "parity" / "tetrominoes_small" / "scenes.tfrecords"
+
+UPDATES = {
+    "batch_size": 2,
+    "n_z": 4,
+    "num_iters": 2,
+    "data.path": str(SCENES),
+    "model.decoder.pixel_decoder.cnn_opt.output_channels": [4, None],
+    "model.refinement_core.encoder_net.cnn_opt.output_channels": [4],
+    "model.refinement_core.encoder_net.mlp_opt.output_sizes": [8],
+    "save_summaries_steps": 1,
+    "save_checkpoint_steps": 3,
+    "stop_after_steps": 12,
+    "seed": 7,
+}
+
+
+def arguments(**updates):
+    """Command-line words of the tiny config with further updates (__ stands for a dot)."""
+    updates = {key.replace("__", "."): value for key, value in updates.items()}
+    values = {**UPDATES, **updates}
+    return ["with", "tetrominoes", *[f"{key}={value}" for key, value in values.items()]]
+
+
+def start_module(module, *words, **environment):
+    """Starts `python -m MODULE` as a process of its own, its output in pipes."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def start(*words):
+    """Starts `python -m iodine.main` as a process of its own."""
+    return start_module("iodine.main", *words)
+
+
+def run(*words):
+    """Runs it to its end: (exit code, stdout, stderr)."""
+    process = start(*words)
+    stdout, stderr = process.communicate(timeout=300)
+    return process.returncode, stdout, stderr
