@@ -153,7 +153,8 @@ def read_checkpoint(path):
     try:
         reader = tf.train.load_checkpoint(prefix)
         return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+    # TensorFlow's reader turns some of its errors into Python's.
+    except (tf.errors.OpError, RuntimeError, ValueError, IndexError) as error:
         raise UserError(f"the checkpoint '{prefix}' cannot be read: {error}") from error
 
 
