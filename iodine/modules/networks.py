@@ -5,6 +5,7 @@ import sonnet as snt
 import tensorflow as tf
 
 from iodine.modules import utils
+from iodine.modules.convolutions import BroadcastConv2D, NarrowConv2D, SlotConv2D
 
 # Convolutions and matrix products may run in bfloat16 (`precision="mixed_bfloat16"`): Sonnet casts
 # inputs and weights on the way in and the result back to float32.
@@ -57,7 +58,7 @@ class ConvNet2D(snt.Module):
       paddings: "SAME" or "VALID", one for all layers or a list.
       activation: name of the activation.
       activate_final: whether the last layer is activated too.
-      transpose: use transposed convolutions.
+      layer_types: class, one for all layers or a list; the first one's input is the network's.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class ConvNet2D(snt.Module):
         paddings="SAME",
         activation="elu",
         activate_final=False,
-        transpose=False,
+        layer_types=snt.Conv2D,
         name="conv_net_2d",
     ):
         super().__init__(name=name)
@@ -78,11 +79,11 @@ class ConvNet2D(snt.Module):
         self.strides = per_layer(strides, num_layers, "strides")
         kernel_shapes = per_layer(kernel_shapes, num_layers, "kernel_shapes")
         paddings = per_layer(paddings, num_layers, "paddings")
-        layer = snt.Conv2DTranspose if transpose else snt.Conv2D
+        layer_types = per_layer(layer_types, num_layers, "layer_types")
         self.layers = [
             layer(channels, kernel, stride=stride, padding=padding, name=f"conv_2d_{i}")
-            for i, (channels, kernel, stride, padding) in enumerate(
-                zip(output_channels, kernel_shapes, self.strides, paddings)
+            for i, (layer, channels, kernel, stride, padding) in enumerate(
+                zip(layer_types, output_channels, kernel_shapes, self.strides, paddings)
             )
         ]
 
@@ -93,8 +94,9 @@ class ConvNet2D(snt.Module):
         return x
 
     @mixed_precision
-    def __call__(self, x):
-        for i, layer in enumerate(self.layers):
+    def __call__(self, *inputs):
+        x = self.activate(self.layers[0](*inputs), 0)
+        for i, layer in enumerate(self.layers[1:], start=1):
             x = self.activate(layer(x), i)
         return x
 
@@ -115,14 +117,26 @@ class CNN(snt.Module):
         self.mode = mode
         cnn_opt = {"activate_final": True, **cnn_opt}
         utils.check_arguments(ConvNet2D, cnn_opt, "cnn_opt")
-        self.cnn = ConvNet2D(**cnn_opt)
+        num_layers = len(cnn_opt["output_channels"])
+        self.cnn = ConvNet2D(layer_types=[SlotConv2D] + [snt.Conv2D] * (num_layers - 1), **cnn_opt)
         self.mlp = None
         if mlp_opt is not None:
             utils.check_arguments(MLP, mlp_opt, "mlp_opt")
             self.mlp = MLP(**mlp_opt)
 
-    def __call__(self, x):
-        x = self.cnn(x)  # [N, H', W', C]
+    def __call__(self, images):
+        """Encodes images.
+
+        Args:
+          images: [N, H, W, C], or the channels of B·K = N images as a list of [B, K or 1, H, W, ·],
+            where one and the same [B, 1, H, W, ·] belongs to all K slots.
+
+        Returns:
+          [N, O].
+        """
+        if not isinstance(images, list):
+            images = [images[:, None]]  # [N, 1, H, W, C]
+        x = self.cnn(images)  # [N, H', W', C]
         if self.mode == "avg_pool":
             x = tf.reduce_mean(x, axis=[1, 2])  # [N, C]
         else:
@@ -146,8 +160,8 @@ def fill_output_channels(cnn_opt, num_channels):
 class BroadcastConv(snt.Module):
     """Spatial broadcast decoder (Watters et al. 2019, arXiv:1901.07017).
 
-    The input vector is copied to every pixel, coordinates are appended, and a stack of
-    convolutions maps the result to the output channels.
+    The input vector is copied to every pixel (in effect: see `BroadcastConv2D`), coordinates are
+    appended, and a stack of convolutions maps the result to the output channels.
 
     Args:
       cnn_opt: arguments of `ConvNet2D`.
@@ -174,12 +188,12 @@ class BroadcastConv(snt.Module):
             self.mlp = MLP(**mlp_opt)
 
     def coordinates(self, height, width):
-        """Returns the coordinate channels as a list of arrays [1, H, W, ·]."""
+        """Returns the coordinate channels, an array [1, H, W, ·]."""
         if self.coord_type is None:
-            return []
+            return np.zeros([1, height, width, 0], np.float32)
         if self.coord_type == "cos":
-            return [utils.cosine_coordinates(height, width, self.coord_freqs)]
-        return utils.linear_coordinates(height, width)
+            return utils.cosine_coordinates(height, width, self.coord_freqs)
+        return np.concatenate(utils.linear_coordinates(height, width), axis=-1)
 
     def __call__(self, x, output_shape):
         """Decodes vectors to images.
@@ -193,14 +207,12 @@ class BroadcastConv(snt.Module):
         """
         height, width, channels = output_shape
         if self.cnn is None:
-            self.cnn = ConvNet2D(**fill_output_channels(self.cnn_opt, channels))
+            opt = fill_output_channels(self.cnn_opt, channels)
+            inner = [snt.Conv2D] * (len(opt["output_channels"]) - 2)
+            self.cnn = ConvNet2D(layer_types=[BroadcastConv2D, *inner, NarrowConv2D], **opt)
         if self.mlp is not None:
             x = self.mlp(x)
-        x = tf.tile(x[:, None, None, :], [1, height, width, 1])  # [N, H, W, I]
-        coordinates = [
-            tf.tile(c, [x.shape[0], 1, 1, 1]) for c in self.coordinates(height, width)
-        ]
-        return self.cnn(tf.concat([x, *coordinates], axis=-1))
+        return self.cnn(x, tf.constant(self.coordinates(height, width)))
 
 
 class DeConv(snt.Module):
@@ -234,7 +246,7 @@ class DeConv(snt.Module):
         height, width, channels = output_shape
         if self.cnn is None:
             opt = fill_output_channels(self.cnn_opt, channels)
-            self.cnn = ConvNet2D(**{**opt, "transpose": True})
+            self.cnn = ConvNet2D(layer_types=snt.Conv2DTranspose, **opt)
         sizes = [np.array([height, width])]  # of each layer's input, last one first
         for stride in reversed(self.cnn.strides):
             sizes.append(-(-sizes[-1] // stride))

@@ -10,7 +10,7 @@ class RefinementCore(snt.Module):
     """Updates every slot's posterior parameters from its refinement inputs (paper, section 3).
 
     Args:
-      encoder_net: network for the spatial inputs, [B * K, H, W, C] -> [B * K, O].
+      encoder_net: network for the spatial inputs, a list of [B, K or 1, H, W, ·] -> [B * K, O].
       recurrent_net: `LSTM`.
       refinement_head: maps (zp, output of the recurrent net) to the next zp.
     """
@@ -41,12 +41,7 @@ class RefinementCore(snt.Module):
         batch_size, num_components, num_params = zp.shape
         num_slots = batch_size * num_components
 
-        images = []
-        for name in sorted(spatial):
-            height, width, channels = spatial[name].shape[2:]
-            shape = [batch_size, num_components, height, width, channels]
-            images.append(tf.reshape(tf.broadcast_to(spatial[name], shape), [num_slots, *shape[2:]]))
-        h = self.encoder_net(tf.concat(images, axis=-1))  # [B * K, O]
+        h = self.encoder_net([spatial[name] for name in sorted(spatial)])  # [B * K, O]
 
         vectors = [tf.reshape(flat[name], [num_slots, -1]) for name in sorted(flat)]
         h = tf.concat([h, *vectors], axis=-1)  # [B * K, O + ...]

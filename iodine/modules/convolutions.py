@@ -1,0 +1,152 @@
+"""Convolutions that do less work by making use of what is known about their input or output.
+
+Each computes what `snt.Conv2D` does, with the same variables, up to rounding.
+"""
+
+import numpy as np
+import sonnet as snt
+import tensorflow as tf
+
+
+def taps_inside(size, kernel, stride, padding):
+    """Which taps of a kernel lie inside the image, along one axis.
+
+    Args:
+      size: of the image.
+      kernel: number of taps.
+      stride: of the convolution.
+      padding: "SAME" or "VALID".
+
+    Returns:
+      float32 [output size, kernel] of ones and zeros.
+    """
+    if padding == "SAME":
+        output_size = -(-size // stride)
+        before = max((output_size - 1) * stride + kernel - size, 0) // 2
+    else:
+        output_size = -(-(size - kernel + 1) // stride)
+        before = 0
+    positions = np.arange(output_size)[:, None] * stride + np.arange(kernel) - before
+    return ((positions >= 0) & (positions < size)).astype(np.float32)
+
+
+class BroadcastConv2D(snt.Conv2D):
+    """Convolution of images that hold one vector at every pixel, beside channels of their own.
+
+    A tap multiplies the same vector wherever it lies inside the image. So the vector's part of the
+    result is one small matrix product v·w_ab for each tap (a, b), summed at pixel (i, j) over the
+    taps inside the image: Σ_a R_ia Σ_b C_jb v·w_ab, with R and C from `taps_inside`.
+    """
+
+    def __call__(self, vectors, image):
+        """Convolves [vectors at every pixel, image].
+
+        Args:
+          vectors: [N, I].
+          image: channels that all N share, [1, H, W, C], C may be 0.
+
+        Returns:
+          [N, H', W', output channels].
+        """
+        num_vectors, n_i = vectors.shape
+        _, height, width, channels = image.shape
+        self._initialize(tf.zeros([1, height, width, n_i + channels]))
+        w_vectors, w_image = tf.split(self.w, [n_i, channels], axis=2)
+
+        k_h, k_w, _, n_o = self.w.shape
+        rows = taps_inside(height, k_h, self.stride, self.conv_padding)  # [H', k_h]
+        columns = taps_inside(width, k_w, self.stride, self.conv_padding)  # [W', k_w]
+        rows, columns = tf.cast(rows, vectors.dtype), tf.cast(columns, vectors.dtype)
+        taps = tf.einsum("ni,abio->nabo", vectors, w_vectors)  # [N, k_h, k_w, O]
+        taps = tf.matmul(rows, tf.reshape(taps, [num_vectors, k_h, k_w * n_o]))
+        taps = tf.reshape(taps, [num_vectors, rows.shape[0], k_w, n_o])  # [N, H', k_w, O]
+        outputs = tf.matmul(columns, taps)  # [N, H', W', O]
+        if not channels:
+            return outputs + self.b
+        image = tf.nn.conv2d(image, w_image, self.stride, self.conv_padding)  # [1, H', W', O]
+        return outputs + (image + self.b)
+
+
+class SlotConv2D(snt.Conv2D):
+    """Convolution of the channels of several images, some of which all slots of a scene share.
+
+    A convolution is linear, so what is shared is convolved once and added to every slot.
+    """
+
+    def __call__(self, images):
+        """Convolves the images, concatenated on channels.
+
+        Args:
+          images: list of [B, K or 1, H, W, ·], at least one of them with K.
+
+        Returns:
+          [B * K, H', W', output channels].
+        """
+        batch_size, _, height, width, _ = images[0].shape
+        channels = [image.shape[-1] for image in images]
+        self._initialize(tf.zeros([1, height, width, sum(channels)]))
+        weights = tf.split(self.w, channels, axis=2)
+        outputs = self.b
+        for num_slots in {image.shape[1] for image in images}:
+            parts = [(x, w) for x, w in zip(images, weights) if x.shape[1] == num_slots]
+            x = tf.concat([x for x, _ in parts], axis=-1)
+            x = tf.reshape(x, [batch_size * num_slots, height, width, -1])
+            w = tf.concat([w for _, w in parts], axis=2)
+            y = tf.nn.conv2d(x, w, self.stride, self.conv_padding)  # [B * num_slots, H', W', O]
+            outputs = outputs + tf.reshape(y, [batch_size, num_slots, *y.shape[1:]])
+        return tf.reshape(outputs, [-1, *outputs.shape[2:]])  # [B * K, H', W', O]
+
+
+# Adjacent pixels that `narrow_conv2d` computes together.
+GROUP = 4
+
+
+@tf.custom_gradient
+def narrow_conv2d(x, w):
+    """Convolution to few channels, stride 1, padding SAME, a kernel of odd sizes.
+
+    Kernels of CPUs and GPUs fill their vectors with output channels, and a handful of channels
+    leaves most of a vector empty. So GROUP adjacent pixels of a row become output channels of one
+    convolution with a kernel that covers them all; and the gradient of the weights, which has the
+    same trouble, is computed with x and the output's gradient in each other's place.
+
+    Args:
+      x: [N, H, W, I].
+      w: [k_h, k_w, I, O].
+
+    Returns:
+      [N, H, W, O].
+    """
+    k_h, k_w, n_i, n_o = w.shape
+    _, height, width, _ = x.shape
+    num_groups = -(-width // GROUP)
+    shifted = [tf.pad(w, [[0, 0], [p, GROUP - 1 - p], [0, 0], [0, 0]]) for p in range(GROUP)]
+    wide = tf.reshape(tf.stack(shifted, axis=3), [k_h, k_w + GROUP - 1, n_i, GROUP * n_o])
+    right = k_w // 2 + num_groups * GROUP - width
+    padding = [[0, 0], [k_h // 2, k_h // 2], [k_w // 2, right], [0, 0]]
+    y = tf.nn.conv2d(x, wide, [1, GROUP], padding)  # [N, H, W / GROUP, GROUP * O]
+    y = tf.reshape(y, [-1, height, num_groups * GROUP, n_o])[:, :, :width]
+
+    def gradient(dy):
+        options = {"strides": [1, 1, 1, 1], "padding": "SAME"}
+        dx = tf.raw_ops.Conv2DBackpropInput(
+            input_sizes=x.shape, filter=w, out_backprop=dy, **options
+        )
+        dw = tf.raw_ops.Conv2DBackpropFilter(
+            input=dy, filter_sizes=[k_h, k_w, n_o, n_i], out_backprop=x, **options
+        )  # of the mirrored kernel, from outputs to inputs
+        return dx, tf.transpose(dw[::-1, ::-1], [0, 1, 3, 2])
+
+    return y, gradient
+
+
+class NarrowConv2D(snt.Conv2D):
+    """Convolution to few channels; strides other than 1 and the like go the usual way."""
+
+    def __call__(self, x):
+        """Convolves [N, H, W, I] to [N, H', W', output channels]."""
+        self._initialize(x)
+        k_h, k_w = self.w.shape[:2]
+        if self.stride != 1 or self.conv_padding != "SAME" or k_h % 2 == 0 or k_w % 2 == 0:
+            return super().__call__(x)
+        return narrow_conv2d(x, tf.convert_to_tensor(self.w)) + self.b
