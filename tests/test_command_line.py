@@ -81,6 +81,12 @@ MISTAKES = {
         tiny.arguments(model__constructor="iodine.modules.iodine.IODIN"),
         ["iodine.modules.iodine.IODIN", "'IODINE'"],
     ),
+    "argument of another constructor": (
+        tiny.arguments(
+            model__decoder__pixel_decoder__constructor="iodine.modules.networks.DeConv"
+        ),
+        ["model.decoder.pixel_decoder", "DeConv has no argument 'coord_type'", "seed_channels"],
+    ),
     "unknown module": (
         tiny.arguments(model__constructor="nowhere.Model"),
         ["unknown constructor 'nowhere.Model'"],

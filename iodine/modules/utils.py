@@ -26,7 +26,12 @@ def check_arguments(function, arguments, where=""):
       arguments: dict of keyword arguments.
       where: the place in the config, put before the message.
     """
-    parameters = inspect.signature(function).parameters
+    if inspect.isclass(function):
+        # Of the class itself, Sonnet's metaclass would say (*args, **kwargs).
+        _, *parameters = inspect.signature(function.__init__).parameters.items()
+        parameters = dict(parameters)
+    else:
+        parameters = inspect.signature(function).parameters
     place = f"{where}: " if where else ""
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         for key in arguments:
