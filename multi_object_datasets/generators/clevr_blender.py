@@ -107,7 +107,8 @@ def _flat(label):
 def _mesh(shape):
     """Returns the smooth mesh of a shape of half-size 1."""
     if shape == "sphere":
-        bpy.ops.mesh.primitive_uv_sphere_add(segments=96, ring_count=48, radius=1)
+        # Blender orders the vertices of its UV sphere anew in every process.
+        bpy.ops.mesh.primitive_ico_sphere_add(subdivisions=5, radius=1)
     elif shape == "cylinder":
         bpy.ops.mesh.primitive_cylinder_add(vertices=96, radius=1, depth=2)
     else:
