@@ -10,15 +10,18 @@ import argparse
 import concurrent.futures
 import contextlib
 import fcntl
+import gzip
 import json
 import os
 import pathlib
 import pickle
 import shutil
+import struct
 import subprocess
 import sys
 import threading
 
+import google_crc32c
 import tqdm
 
 from multi_object_datasets import generators
@@ -65,14 +68,21 @@ class _Worker:
         self._process.stdout.close()
 
 
-def _write_part(part, records):
-    """Writes a part under a temporary name and renames it when it is whole."""
-    import tensorflow as tf  # Here, because the workers import this package and need no TensorFlow.
+def _masked_crc(data):
+    """Returns the checksum that TFRecord files store: a rotated CRC-32C plus a constant."""
+    crc = google_crc32c.value(data)
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
+
+def _write_part(part, records):
+    """Writes a GZIP TFRecord file under a temporary name and renames it when it is whole."""
     temporary = part.with_suffix(".partial")
-    with tf.io.TFRecordWriter(str(temporary), tf.io.TFRecordOptions("GZIP")) as writer:
-        for record in records:
-            writer.write(record)
+    with open(temporary, "wb") as file:
+        # Without file name and time in its header, for the same scenes to give the same bytes.
+        with gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as stream:
+            for record in records:
+                length = struct.pack("<Q", len(record))
+                stream.write(length + _masked_crc(length) + record + _masked_crc(record))
     os.replace(temporary, part)
 
 
@@ -214,7 +224,6 @@ def generate(name, num_examples, seed, path, split="train", variant=None, worker
 
 
 def main(argv=None):
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     parser = argparse.ArgumentParser(
         prog="python -m multi_object_datasets.generate", description=__doc__.split("\n")[0]
     )
