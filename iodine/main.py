@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 
+import tensorflow as tf
 from sacred import SETTINGS, Experiment
 from sacred.initialize import create_run
 from sacred.utils import (
@@ -13,11 +14,13 @@ from sacred.utils import (
     SacredInterrupt,
     convert_to_nested_dict,
     create_basic_stream_logger,
+    get_by_dotted_path,
+    iterate_flattened,
 )
 
 from iodine import configurations
 from iodine.modules.utils import UserError, build, did_you_mean
-from multi_object_datasets.errors import DatasetError
+from multi_object_datasets.errors import DatasetError, dataset_error_within
 
 __all__ = ["build", "ex", "get_config"]
 
@@ -41,12 +44,18 @@ class CommandLineExperiment(Experiment):
     def run(self, *args, **kwargs):
         if kwargs.get("options") is None:
             return super().run(*args, **kwargs)
+        _, updates, named_configs = args
         try:
+            check_types(updates, create_run(self, "main", {}, named_configs).config)
             return super().run(*args, **kwargs)
         except ConfigAddedError as error:
             sys.exit(f"error: {unknown_key(error)}")
         except (UserError, DatasetError) as error:
             sys.exit(f"error: {error}")
+        except tf.errors.OpError as error:
+            if (cause := dataset_error_within(error)) is None:
+                raise
+            sys.exit(f"error: {cause}")
         except KeyboardInterrupt:
             sys.exit(128 + signal.SIGINT)
         except Terminated:
@@ -55,6 +64,31 @@ class CommandLineExperiment(Experiment):
             if error.print_traceback:
                 raise
             sys.exit(f"error: {error}")
+
+
+def check_types(updates, defaults):
+    """Refuses updates of another type than the entries that they replace.
+
+    Args:
+      updates: nested dict of the user's values.
+      defaults: the config without them.
+
+    Raises:
+      UserError: for the first such entry. None is always taken, a whole number for a float, and a
+        list for a number, as the networks take one a layer. A string's place may be taken by
+        anything, since `iter_loss_weight` is one or a number.
+    """
+    for key, value in iterate_flattened(updates):
+        default = get_by_dotted_path(defaults, key)
+        kind = type(default)
+        if value is None or kind in (str, type(None)) or isinstance(value, kind):
+            fits = not (kind is int and isinstance(value, bool))
+        elif kind is float:
+            fits = isinstance(value, int)
+        else:
+            fits = isinstance(value, (list, tuple)) and kind in (int, list, tuple)
+        if not fits:
+            raise UserError(f"{key} has to be of type {kind.__name__}, not {value!r}")
 
 
 def unknown_key(error):
@@ -85,11 +119,8 @@ def get_config(named_config, updates=None):
 
 
 @ex.pre_run_hook
-def check_config(_config, _run):
+def check_config(_config):
     """Refuses values that no command could use."""
-    for key, (old, new) in _run.config_modifications.typechanged.items():
-        if not {old, new} <= {int, float}:
-            raise UserError(f"{key} has to be of type {old.__name__}, not {new.__name__}")
     for key in (
         "n_z",
         "num_components",
@@ -155,8 +186,6 @@ def main(
     _run,
 ):
     """Trains a model."""
-    import tensorflow as tf
-
     from iodine import checkpoints, training
 
     directory = run_directory()
@@ -169,7 +198,7 @@ def main(
     _run.info["checkpoint_dir"] = os.path.abspath(directory)
     _run.info["tensorflow"] = {"logdirs": [os.path.abspath(directory)]}
     try:
-        return training.train(
+        means = training.train(
             dataset,
             model,
             optimizer,
@@ -182,6 +211,7 @@ def main(
             stop_after_steps,
             _run.log_scalar,
         )
+        return means.get("loss")  # Sacred's SqlObserver takes no result but a number.
     except training.Interrupted as interrupted:
         if interrupted.signal_number == signal.SIGINT:
             raise KeyboardInterrupt from None

@@ -74,8 +74,10 @@ MISTAKES = {
         tiny.arguments(model__decoder__pixel_decoder__cnn_opt__kernel=3),
         ["cnn_opt", "'kernel'", "'kernel_shapes'"],
     ),
-    "wrong type": (["with", "tetrominoes", "batch_size=many"], ["batch_size", "int", "str"]),
-    "wrong type in a plan": (tiny.arguments(model__n_z="x"), ["model.n_z", "int", "str"]),
+    "wrong type": (["with", "tetrominoes", "batch_size=many"], ["batch_size", "int", "'many'"]),
+    "wrong type in a plan": (tiny.arguments(model__n_z="x"), ["model.n_z", "int", "'x'"]),
+    "fraction": (["with", "tetrominoes", "num_iters=2.5"], ["num_iters", "int", "2.5"]),
+    "number for a list": (tiny.arguments(data__image_dim=35), ["data.image_dim", "list", "35"]),
     "zero": (["with", "tetrominoes", "num_iters=0"], ["num_iters", "above 0"]),
     "unknown constructor": (
         tiny.arguments(model__constructor="iodine.modules.iodine.IODIN"),
@@ -124,7 +126,7 @@ def test_a_mistake_gets_one_line_that_says_what_to_do(capsys, tmp_path, words, s
 @pytest.mark.parametrize("damage", ["truncated", "foreign", "wrong variant", "empty"])
 def test_a_file_that_cannot_be_read_is_named_with_its_record(capsys, tmp_path, damage):
     path = tmp_path / "scenes.tfrecords"
-    config, record = "tetrominoes", "record"
+    config = "tetrominoes"
     if damage == "truncated":
         path.write_bytes(tiny.SCENES.read_bytes()[:-3000])
     elif damage == "foreign":
@@ -134,13 +136,12 @@ def test_a_file_that_cannot_be_read_is_named_with_its_record(capsys, tmp_path, d
         config = "multi_dsprites"
     else:
         path.touch()
-        record = "no scene"
     words = ["with", config, f"data.path={path}", f"checkpoint_dir={tmp_path / 'c'}"]
     if damage == "wrong variant":
         words.append("data.dataset_variant=binarized")
     line = error_line(capsys, *words)
     assert str(path) in line
-    assert record in line
+    assert "record" in line
 
 
 def test_continuing_without_a_checkpoint_is_refused(capsys, tmp_path):
@@ -181,7 +182,10 @@ def test_a_run_of_its_own_is_never_trained_over_and_evaluates(capsys, tmp_path):
     code, stdout, stderr = run(capsys, "evaluate", *tiny.arguments(**trained, n_z=5))
     assert code == 1
     assert "Traceback" not in stdout + stderr
-    assert "initial_sample_distribution is [8], the model needs [10]" in stdout
+    assert any(
+        line.split() == ["model/initial_sample_distribution", "[8]", "[10]"]
+        for line in stdout.splitlines()
+    )
 
     line = error_line(capsys, "evaluate", *tiny.arguments(**{**trained, "eval_images": 9}))
     assert "eval_images=9" in line

@@ -38,7 +38,9 @@ def train_on(num_devices, num_steps, updates=None):
     strategy = tf.distribute.get_strategy()
     if num_devices > 1:
         devices = [f"CPU:{i}" for i in range(num_devices)]
-        strategy = tf.distribute.MirroredStrategy(devices)
+        # TensorFlow's collectives allow one group of devices a process, and here come several.
+        reduction = tf.distribute.ReductionToOneDevice()
+        strategy = tf.distribute.MirroredStrategy(devices, cross_device_ops=reduction)
     tf.random.set_seed(0)
     with training.replica_local_variables(strategy):
         model, optimizer = build(config["model"]), build(config["optimizer"])

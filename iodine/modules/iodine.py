@@ -76,6 +76,8 @@ class IODINE(snt.Module):
       preprocess: names of the inputs that are layer-normalised.
       coord_type: coordinates among the inputs, "linear" or "cos".
       coord_freqs: number of frequencies of "cos".
+      num_background: number of true entities, the first ones, that are no objects; ari_nobg leaves
+        their pixels out.
 
     Raises:
       UserError: for a name or a value that is none of these.
@@ -98,6 +100,7 @@ class IODINE(snt.Module):
         preprocess=None,
         coord_type="linear",
         coord_freqs=3,
+        num_background=1,
         name="iodine",
     ):
         super().__init__(name=name)
@@ -112,6 +115,7 @@ class IODINE(snt.Module):
         self.sequential = sequential
         self.coord_type = coord_type
         self.coord_freqs = coord_freqs
+        self.num_background = num_background
         preprocess = PREPROCESS if preprocess is None else preprocess
         self.inputs = self._check_names("inputs", inputs)
         self.stop_gradients = self._check_names("stop_gradients", stop_gradients)
@@ -377,7 +381,8 @@ class IODINE(snt.Module):
         true_groups, pred_groups = points(true_mask), points(step["pred_mask"])
         metrics["ari"] = adjusted_rand_index(true_groups, pred_groups)
         # The paper's figure leaves the background's pixels out.
-        metrics["ari_nobg"] = adjusted_rand_index(true_groups[..., 1:], pred_groups)
+        objects = true_groups[..., self.num_background :]
+        metrics["ari_nobg"] = adjusted_rand_index(objects, pred_groups)
         return metrics
 
     def _regress_factors(self, data, step, t, update_statistics):
