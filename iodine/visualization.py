@@ -40,20 +40,24 @@ def read_picture(path, image_shape):
             picture.load()
     # What Pillow raises for files of all kinds of wrong content.
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"cannot read the picture '{path}': {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot read the picture '{path}': {reason}") from error
     mode = {1: "L", 3: "RGB"}[channels]
     if picture.mode != mode:
         raise UserError(
-            f"the picture '{path}' has the channels {', '.join(picture.getbands())} "
-            f"(mode {picture.mode}), the model needs mode {mode}: convert it first"
+            f"the picture '{path}' has {len(picture.getbands())} channels (mode {picture.mode}), "
+            f"the model needs {channels} (mode {mode}): convert it first"
         )
     scale = min(picture.width / width, picture.height / height)
+    crop_width, crop_height = round(width * scale), round(height * scale)
+    left, top = (picture.width - crop_width) // 2, (picture.height - crop_height) // 2
     print(
-        f"{path}: {picture.width}x{picture.height}, the middle {round(width * scale)}x"
-        f"{round(height * scale)} resized to {width}x{height}"
+        f"{path}: {picture.width}x{picture.height}, the middle {crop_width}x{crop_height} "
+        f"resized to {width}x{height}"
     )
-    fitted = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
-    return np.asarray(fitted, np.float32).reshape(image_shape) / 255.0
+    middle = picture.crop((left, top, left + crop_width, top + crop_height))
+    resized = middle.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(resized, np.float32).reshape(image_shape) / 255.0
 
 
 def run_model(model, batch, batch_size, seed):
@@ -71,7 +75,7 @@ def run_model(model, batch, batch_size, seed):
     """
     shape = [model.num_iters + 1, len(batch["image"]), model.num_components, model.n_z]
     noise = tf.random.stateless_normal(shape, seed=[seed, 0])
-    info = tf.function(model.eval)(batch, noise, batch_size=batch_size)
+    info = tf.function(model.eval, autograph=False)(batch, noise, batch_size=batch_size)
     components = info["outputs"]["components"]
     info["outputs"]["components"] = model.output_dist.component_dist.mean(components)
     return tf.nest.map_structure(lambda x: x.numpy(), info)
@@ -119,7 +123,7 @@ def add_scenes(report, info, model, names):
         "Thin lines: the scenes above. Thick lines: their mean.",
     )
     for b, name in enumerate(names):
-        report.add_heading(f"Iterations: {name}")
+        report.add_heading(f"{name} in detail")
         report.add_figure(
             f"iterations_{b + 1}",
             plotting.iterations_plot(info, b),
@@ -228,7 +232,7 @@ def show_held_out_scenes(report, model, dataset, batch, num_images, batch_size, 
     def select(info):
         selected = {**info["metrics"], "recons": info["losses"]["recons"]}
         selected["kl"] = tf.reduce_sum(info["losses"]["kl"], axis=-1)
-        if "factors" in info["data"]:
+        if info["data"].get("factors"):
             selected |= {f"match/{k}": v for k, v in latents.match_objects(info).items()}
         return selected
 
@@ -237,7 +241,7 @@ def show_held_out_scenes(report, model, dataset, batch, num_images, batch_size, 
     report.add_text(f"Means over {num_images} held-out scenes, at the end and by refinements:")
     report.add_table(metric_rows(values))
     num_detailed = min(NUM_DETAILED, len(batch["image"]))
-    names = [f"scene {b + 1}" for b in range(num_detailed)]
+    names = [f"Scene {b + 1}" for b in range(num_detailed)]
     add_scenes(report, run_model(model, batch, batch_size, seed), model, names)
     matched = {k.removeprefix("match/"): v for k, v in values.items() if k.startswith("match/")}
     if matched:
