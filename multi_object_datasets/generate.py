@@ -64,7 +64,10 @@ class _Worker:
     def close(self):
         self._process.kill()
         self._process.wait()
-        self._process.stdin.close()
+        with contextlib.suppress(
+            BrokenPipeError
+        ):  # Of a request that it was killed before reading.
+            self._process.stdin.close()
         self._process.stdout.close()
 
 
