@@ -1,0 +1,82 @@
+"""Every shipped config builds, trains for a step and evaluates."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from iodine import configurations, training
+from iodine.evaluation import evaluate
+from iodine.main import build, get_config
+from multi_object_datasets.generators.example import encode
+
+NUM_SCENES = 4
+NAMES = [scope.__name__ for scope in configurations.NAMED_CONFIGS]
+
+
+def small(config_name):
+    """The config with few channels and small pictures, otherwise as shipped."""
+    encoder = "model.refinement_core.encoder_net"
+    plan = get_config(config_name)["model"]["refinement_core"]["encoder_net"]
+    return get_config(
+        config_name,
+        {
+            "batch_size": 2,
+            "num_iters": 3,
+            "data.image_dim": [16, 16],
+            "model.decoder.pixel_decoder.cnn_opt.output_channels": [4, 4, None],
+            f"{encoder}.cnn_opt.output_channels": [4] * len(plan["cnn_opt"]["output_channels"]),
+            f"{encoder}.mlp_opt.output_sizes": [8] * len(plan["mlp_opt"]["output_sizes"]),
+        },
+    )
+
+
+def write_scenes(path, scene_format, num_objects=4):
+    """Writes scenes of random pixels in the format of a data set."""
+    rng = np.random.default_rng(0)
+    with tf.io.TFRecordWriter(str(path), tf.io.TFRecordOptions(compression_type="GZIP")) as writer:
+        for _ in range(NUM_SCENES):
+            scene = {}
+            for name, feature in scene_format.features.items():
+                if feature.dtype == np.uint8:
+                    scene[name] = rng.integers(1, 3, feature.shape).astype(np.uint8)
+                else:
+                    scene[name] = rng.random(feature.shape, np.float32)
+            scene["image"] = 255 * rng.integers(2, size=scene["image"].shape).astype(np.uint8)
+            shape = scene_format.features["mask"].shape  # [..., L, H, W, 1]
+            entities = min(shape[-4], num_objects + 1)
+            label = rng.integers(entities, size=[*shape[:-4], *shape[-3:]])
+            one_hot = np.arange(shape[-4])[:, None, None, None] == label[..., None, :, :, :]
+            mask = 255 * one_hot.astype(np.uint8)
+            axes = scene_format.features["mask"].stored_axes
+            scene["mask"] = mask.transpose(np.argsort(axes)) if axes else mask
+            if "visibility" in scene:
+                scene["visibility"] = np.float32(np.arange(shape[-4]) < entities)
+            writer.write(encode(scene))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_config_trains_for_a_step_and_evaluates(name, tmp_path):
+    config = small(name)
+    config["data"]["path"] = str(tmp_path / "scenes.tfrecords")
+    dataset, model = build(config["data"]), build(config["model"])
+    write_scenes(config["data"]["path"], dataset.scene_format)
+    means = training.train(
+        dataset,
+        model,
+        build(config["optimizer"]),
+        tf.distribute.get_strategy(),
+        seed=0,
+        checkpoint_dir=str(tmp_path / "checkpoints"),
+        continue_run=False,
+        save_summaries_steps=1,
+        save_checkpoint_steps=1,
+        stop_after_steps=1,
+        log_scalar=lambda *_: None,
+    )
+    assert np.isfinite(means["loss"])
+    report = evaluate(model, dataset, num_images=3, batch_size=2, seed=0)
+    assert report["num_images"] == 3
+    assert len(report["ari_nobg"]["per_iteration"]) == config["num_iters"] + 1
+    assert all(np.isfinite(report[name]["mean"]) for name in ("ari", "mse", "recons", "kl"))
+    mapping = config["model"]["factor_evaluator"]
+    assert set(report.get("factors", {})) == {f[0] for f in (mapping or {}).get("mapping", [])}
