@@ -18,7 +18,7 @@ from multi_object_datasets import (
     shapes,
     tetrominoes,
 )
-from multi_object_datasets.errors import DatasetError
+from multi_object_datasets.errors import DatasetError, dataset_error_within
 from tests import scene_files
 
 # Data set, variant, shape of image and mask, and the number of features.
@@ -189,3 +189,13 @@ def test_a_record_that_is_no_example_is_named(tmp_path):
     path = scene_files.write(tmp_path / "file", [b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"])
     with pytest.raises(DatasetError, match="record 0: not a scene of tetrominoes: not a tf.Exam"):
         list(scene_format.read_scenes(path, tetrominoes.scene_format()))
+
+
+def test_an_error_from_a_reading_thread_is_found_again(tmp_path):
+    path = scene_files.write(tmp_path / "file", [b"no scene"])
+    with pytest.raises(tf.errors.OpError) as error:
+        list(tetrominoes.dataset(path))
+    assert str(dataset_error_within(error.value)) == (
+        f"{path}: record 0: not a scene of tetrominoes: not a tf.Example"
+    )
+    assert dataset_error_within(tf.errors.InternalError(None, None, "another")) is None
