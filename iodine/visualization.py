@@ -76,8 +76,10 @@ def run_model(model, batch, batch_size, seed):
     shape = [model.num_iters + 1, len(batch["image"]), model.num_components, model.n_z]
     noise = tf.random.stateless_normal(shape, seed=[seed, 0])
     info = tf.function(model.eval, autograph=False)(batch, noise, batch_size=batch_size)
-    components = info["outputs"]["components"]
-    info["outputs"]["components"] = model.output_dist.component_dist.mean(components)
+    for tensors in (info["outputs"], info["inputs"]["spatial"]):
+        if "components" in tensors:
+            pixel_dist = model.output_dist.component_dist
+            tensors["components"] = pixel_dist.mean(tensors["components"])
     return tf.nest.map_structure(lambda x: x.numpy(), info)
 
 
@@ -127,8 +129,8 @@ def add_scenes(report, info, model, names):
         report.add_figure(
             f"iterations_{b + 1}",
             plotting.iterations_plot(info, b),
-            "What each refinement makes of the scene, a row for each slot. Left: reconstruction "
-            "and components. Right: masks and mask logits.",
+            "What each refinement makes of the scene. Left: image, reconstruction and, a row for "
+            "each slot, components. Right: masks and mask logits.",
         )
         report.add_figure(
             f"inputs_{b + 1}",
@@ -237,7 +239,8 @@ def show_held_out_scenes(report, model, dataset, batch, num_images, batch_size, 
         return selected
 
     print(f"running {num_images} held-out scenes", flush=True)
-    values = evaluation.run_model(model, dataset, num_images, batch_size, seed, select)
+    batches = evaluation.held_out_batches(dataset, num_images, batch_size)
+    values = evaluation.run_model(model, batches, num_images, batch_size, seed, select)
     report.add_text(f"Means over {num_images} held-out scenes, at the end and by refinements:")
     report.add_table(metric_rows(values))
     num_detailed = min(NUM_DETAILED, len(batch["image"]))

@@ -140,25 +140,37 @@ def test_without_ground_truth_there_are_no_true_masks_and_the_error_stands_for_t
     axes = plotting.example_plot(info, 0).get_axes()
     assert len(axes) == 3 + K
     assert axes[0].get_ylabel() == f"MSE\n{info['metrics']['mse'][0, -1]:.4f}"
-    block = tile_axes(plotting.iterations_plot(info, 0), 2 * (1 + T))
-    assert not block[0][1 + T].get_images()
+    rows = tile_axes(plotting.iterations_plot(info, 0), 2 * T + 1)
+    assert not any(ax.get_images() for ax in rows[0][T:])
     assert len(plotting.curves_plot(info).get_axes()) == 3
 
 
 def test_the_iterations_show_components_and_logits_of_every_slot_and_step():
     info = random_info()
-    rows = tile_axes(plotting.iterations_plot(info, 1), 2 * (1 + T))
+    rows = tile_axes(plotting.iterations_plot(info, 1), 2 * T + 1)
     outputs = info["outputs"]
-    assert len(rows) == 1 + K
+    assert len(rows) == 2 + K
+    assert not any(row[T].get_images() for row in rows), "the halves have a gap between them"
     for t in range(T):
-        np.testing.assert_array_equal(shown(rows[0][1 + t]), outputs["recons"][1, t, 0])
+        np.testing.assert_array_equal(shown(rows[0][t]), info["data"]["image"][1, 0])
+        np.testing.assert_array_equal(shown(rows[1][t]), outputs["recons"][1, t, 0])
         for k in range(K):
-            component, logits = rows[1 + k][1 + t], rows[1 + k][2 + T + t]
+            component, logits = rows[2 + k][t], rows[2 + k][T + 1 + t]
             np.testing.assert_array_equal(shown(component), outputs["components"][1, t, k])
             expected = outputs["pred_mask_logits"][1, t, k, ..., 0]
             np.testing.assert_array_equal(shown(logits), expected)
-    limits = {ax.get_images()[0].get_clim() for row in rows[1:] for ax in row[2 + T :]}
+    limits = {ax.get_images()[0].get_clim() for row in rows[2:] for ax in row[T + 1 :]}
     assert len(limits) == 1, "all logits share one scale"
+
+
+def test_of_a_sequence_each_iteration_shows_its_own_frame():
+    info = random_info(truth=False)
+    frames = np.random.default_rng(1).random((B, T, H, W, 3))
+    info["data"]["image"] = frames
+    rows = tile_axes(plotting.iterations_plot(info, 0), 2 * T + 1)
+    for t in range(T):
+        np.testing.assert_array_equal(shown(rows[0][t]), frames[0, t])
+    np.testing.assert_array_equal(shown(plotting.example_plot(info, 0).axes[0]), frames[0, -1])
 
 
 def test_the_inputs_show_everything_but_the_constant_ones():

@@ -131,39 +131,47 @@ def iterations_plot(info, b=0, mask_components=False, size=0.5):
     """
     outputs, components = info["outputs"], _component_means(info)[b]
     num_steps, num_slots = components.shape[:2]
-    # [image | reconstruction and components] [true masks | masks and logits]
-    block = 1 + num_steps
-    figure, axes = tile_figure(1 + num_slots, 2 * block, size, _tile_aspect(info), bottom=0.4)
+    has_truth = "true_mask" in info["data"]
+    right = num_steps + 1  # first column of the right half, after an empty one
+    figure, axes = tile_figure(
+        2 + num_slots, right + num_steps, size, _tile_aspect(info), bottom=0.4
+    )
     colors = slot_colors(num_slots)
     logits = outputs["pred_mask_logits"][b, ..., 0]  # [T, K, H, W]
     limits = tuple(np.quantile(logits, [0.001, 0.999]))
-    show_img(_frame(info["data"]["image"], b, -1), axes[0, 0], "image")
-    if "true_mask" in info["data"]:
-        show_mask(_true_masks(info, b, -1), axes[0, block], "true\nmasks", True)
     for t in range(num_steps):
-        left, right = axes[:, 1 + t], axes[:, block + 1 + t]
         masks = outputs["pred_mask"][b, t]  # [K, H, W, 1]
-        show_img(outputs["recons"][b, t, 0], left[0], f"{t}")
-        show_mask(masks, right[0], f"{t}")
+        show_img(_frame(info["data"]["image"], b, t), axes[0, t], f"{t}")
+        show_img(outputs["recons"][b, t, 0], axes[1, t])
+        if has_truth:
+            show_mask(_true_masks(info, b, t), axes[0, right + t], f"{t}", True)
+        show_mask(masks, axes[1, right + t], None if has_truth else f"{t}")
         for k in range(num_slots):
             mask = masks[k] if mask_components else None
-            show_img(components[t, k], left[1 + k], mask=mask, frame_color=colors[k])
-            shown = show_mat(logits[t, k], right[1 + k], None, limits, frame_color=colors[k])
+            show_img(components[t, k], axes[2 + k, t], mask=mask, frame_color=colors[k])
+            shown = show_mat(
+                logits[t, k], axes[2 + k, right + t], limits=limits, frame_color=colors[k]
+            )
+    label_row(axes[0, 0], "image")
+    label_row(axes[1, 0], "recon-\nstruction")
+    if has_truth:
+        label_row(axes[0, right], "true\nmasks")
+    label_row(axes[1, right], "masks")
     for k in range(num_slots):
-        label_row(axes[1 + k, 1], f"slot {k + 1}")
+        label_row(axes[2 + k, 0], f"slot {k + 1}")
 
-    left, right = axes[-1, 1].get_position(), axes[-1, block - 1].get_position()
+    first, last = axes[-1, 0].get_position(), axes[-1, num_steps - 1].get_position()
     inch = 1.0 / figure.get_figheight()
     figure.text(
-        (left.x0 + right.x1) / 2,
-        left.y0 - 0.05 * inch,
-        f"after 0 to {num_steps - 1} refinements: reconstruction (top), components",
+        (first.x0 + last.x1) / 2,
+        first.y0 - 0.05 * inch,
+        f"components after 0 to {num_steps - 1} refinements",
         fontsize=FONT_SIZE,
         ha="center",
         va="top",
     )
-    left, right = axes[-1, block + 1].get_position(), axes[-1, -1].get_position()
-    color_bar(figure, shown, left.x0, left.y0 - 0.12 * inch, right.x1 - left.x0, "mask logits")
+    first, last = axes[-1, right].get_position(), axes[-1, -1].get_position()
+    color_bar(figure, shown, first.x0, first.y0 - 0.12 * inch, last.x1 - first.x0, "mask logits")
     return figure
 
 
