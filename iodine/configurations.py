@@ -201,6 +201,7 @@ def base():
     optimizer = {}
 
     eval_images = 320  # scenes that `evaluate` and `visualize` use
+    factor_regression = False  # whether `evaluate` fits linear models of the factors
     out = None  # where a command writes its results
     image = None  # picture file, or list of them, for `visualize`
     reference_checkpoint = None  # what `convert` reads

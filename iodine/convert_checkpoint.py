@@ -4,6 +4,7 @@ Our variables have the shapes and the meaning of the reference's, so that only n
 """
 
 import glob
+import math
 import os
 import re
 
@@ -158,11 +159,33 @@ def read_checkpoint(path):
         raise UserError(f"the checkpoint '{prefix}' cannot be read: {error}") from error
 
 
+def _image_shape(model, shapes):
+    """Finds an image shape (H, W, C) that gives the shapes of a checkpoint's variables.
+
+    Args:
+      model: an `IODINE`.
+      shapes: {name: shape} of the checkpoint.
+    """
+    conv, mlp = "encoder_net/cnn/conv_net_2d/conv_2d", "encoder_net/cnn/mlp/linear_0/w"
+    biases = [name for name in shapes if re.fullmatch(r"pixel_decoder/.*/conv_2d_\d+/b", name)]
+    last = max(biases, key=lambda name: int(re.findall(r"\d+", name)[-1]), default=None)
+    num_params = shapes[last][0] - 1 if last else 0  # the mask logit aside
+    channels = max(1, num_params // model.output_dist.num_params(1))
+    encoder = model.refinement_core.encoder_net
+    size = 1
+    if encoder.mode == "flatten" and mlp in shapes:
+        # The MLP's input is the last feature map: square, and as small as the strides make it.
+        num_channels = shapes.get(f"{conv}_{len(encoder.cnn.layers) - 1}/b", [1])[0]
+        size = round((shapes[mlp][0] / num_channels) ** 0.5)
+    size *= math.prod(encoder.cnn.strides)
+    return size, size, channels
+
+
 def load_reference_checkpoint(model, path, optimizer=None):
     """Fills a model, and an optimizer if one is given, from a checkpoint of the reference.
 
     Args:
-      model: an `IODINE` whose variables have been created.
+      model: an `IODINE`; its variables are created if they have not been.
       path: as for `checkpoint_prefix`.
       optimizer: an `iodine.optimizer.Adam`, or None. Its moments are left at zero if the checkpoint
         has no moments at all.
@@ -174,6 +197,8 @@ def load_reference_checkpoint(model, path, optimizer=None):
     values = read_checkpoint(path)
     if OBJECT_GRAPH in values:
         raise UserError(f"'{path}' is a checkpoint of ours and needs no conversion")
+    if not hasattr(model.refinement_core.encoder_net.cnn.layers[0], "w"):
+        model.initialize(_image_shape(model, {name: v.shape for name, v in values.items()}))
     found = {name for name in values if name not in BETA_POWERS}
     if optimizer is None:
         variables = reference_variables(model)

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from iodine import factor_regression
 from iodine.modules.utils import UserError
 
 METRICS = ("ari", "ari_nobg", "mse", "recons", "kl")
@@ -49,13 +50,20 @@ def held_out_batches(dataset, num_images, batch_size):
     )
 
 
-def run_model(model, dataset, num_images, batch_size, seed, select):
-    """Runs a model on held-out scenes, with a progress bar.
+def training_batches(dataset, num_images, batch_size, seed):
+    """Yields as `held_out_batches`, of random training scenes."""
+    batches = dataset("train", seed=seed).as_numpy_iterator()
+    for start in range(0, num_images, batch_size):
+        yield pad_batch(next(batches), batch_size), min(batch_size, num_images - start)
+
+
+def run_model(model, batches, num_images, batch_size, seed, select):
+    """Runs a model on scenes, with a progress bar.
 
     Args:
       model: an `IODINE`.
-      dataset: data set of `iodine.modules.data`.
-      num_images: number of scenes.
+      batches: yields (batch of NumPy arrays, number of its scenes that count).
+      num_images: number of scenes in all.
       batch_size: as in training.
       seed: of the noise.
       select: function of what `model.eval` returned that picks tensors [B, ...], {name: tensor};
@@ -73,7 +81,6 @@ def run_model(model, dataset, num_images, batch_size, seed, select):
 
     results = []
     with tqdm(total=num_images, unit="image", disable=None) as bar:
-        batches = held_out_batches(dataset, num_images, batch_size)
         for index, (batch, count) in enumerate(batches):
             result = infer(tf.nest.map_structure(tf.constant, batch), tf.constant(index))
             results.append({name: value.numpy()[:count] for name, value in result.items()})
@@ -96,24 +103,22 @@ def mean_and_stderr(values):
     }
 
 
-def factor_scores(mapping, predictions, targets, visibility):
-    """Scores the predicted factors of visible foreground objects.
+def factor_scores(mapping, values):
+    """Scores the factors that the model predicted, over visible foreground objects.
 
     Args:
       mapping: the factor regressor's list of (name, size, type).
-      predictions: {name: [N, L, n]} of the slots matched to each entity.
-      targets: {name: [N, L, n]} in the same form.
-      visibility: [N, L]; entity 0 is the background.
+      values: {"prediction/NAME" and "target/NAME": [N, L, n], "visibility": [N, L]}; entity 0 is
+        the background.
 
     Returns:
       {name: accuracy for a categorical factor, else R² = 1 - Σ(y - ŷ)² / Σ(y - mean y)², averaged
       over its values}.
     """
-    counts = visibility > 0
-    counts[:, 0] = False
+    objects = factor_regression.visible_objects(values, ("prediction/", "target/"))
     scores = {}
     for factor, _, kind in mapping:
-        pred, true = predictions[factor][counts], targets[factor][counts]  # [objects, n]
+        pred, true = objects[f"prediction/{factor}"], objects[f"target/{factor}"]  # [objects, n]
         if kind == "categorical":
             scores[factor] = float(np.mean(pred.argmax(-1) == true.argmax(-1)))
         else:
@@ -123,7 +128,7 @@ def factor_scores(mapping, predictions, targets, visibility):
     return scores
 
 
-def evaluate(model, dataset, num_images, batch_size, seed):
+def evaluate(model, dataset, num_images, batch_size, seed, regress=False):
     """Evaluates a model on held-out scenes.
 
     Args:
@@ -132,41 +137,44 @@ def evaluate(model, dataset, num_images, batch_size, seed):
       num_images: number of scenes.
       batch_size: as in training.
       seed: of the noise.
+      regress: whether to fit linear models of the factors to frozen latents of training scenes.
 
     Returns:
       {metric: as `mean_and_stderr`} for ari and ari_nobg (where there are true masks), mse, recons
-      (-log p(x|z), nats) and kl (summed over slots, nats); num_images; and, where factors are
-      regressed, factors {name: score} as `factor_scores`.
+      (-log p(x|z), nats) and kl (summed over slots, nats); num_images; where the model regresses
+      factors, factors {name: score} as `factor_scores`; with `regress`, factor_regression
+      {name: score} as `fit_and_score`.
 
     Raises:
-      UserError: if fewer scenes are held out.
+      UserError: if fewer scenes are held out, or there are no factors to regress.
     """
-    regressor = model.factor_evaluator
+    mapping = model.factor_evaluator.mapping if model.factor_evaluator else []
+
+    def select_latents(info):
+        return factor_regression.select_objects(info, mapping, model.factor_evaluator.target)
 
     def select(info):
         selected = {**info["metrics"], "recons": info["losses"]["recons"]}
         selected["kl"] = tf.reduce_sum(info["losses"]["kl"], axis=-1)
         if "factor_regressor" in info:
-            selected["visibility"] = info["data"]["visibility"]
-            for factor, size, kind in regressor.mapping:
-                predictions = info["factor_regressor"]["predictions"][factor]
-                selected[f"prediction/{factor}"] = predictions[:, -1]
-                selected[f"target/{factor}"] = regressor.target(
-                    factor, kind, size, info["data"]["factors"][factor]
-                )
+            selected |= select_latents(info)
+            predictions = info["factor_regressor"]["predictions"]
+            selected |= {f"prediction/{name}": predictions[name][:, -1] for name, _, _ in mapping}
         return selected
 
-    values = run_model(model, dataset, num_images, batch_size, seed, select)
+    if regress and not mapping:
+        raise UserError("factor_regression needs a model.factor_evaluator that names the factors")
+    batches = held_out_batches(dataset, num_images, batch_size)
+    values = run_model(model, batches, num_images, batch_size, seed, select)
     report = {name: mean_and_stderr(values[name]) for name in METRICS if name in values}
     report["num_images"] = num_images
-    if "visibility" in values:
-
-        def by_factor(prefix):
-            return {factor: values[f"{prefix}/{factor}"] for factor, _, _ in regressor.mapping}
-
-        report["factors"] = factor_scores(
-            regressor.mapping, by_factor("prediction"), by_factor("target"), values["visibility"]
-        )
+    if "slots" in values:
+        report["factors"] = factor_scores(mapping, values)
+    if regress:
+        num_train = factor_regression.TRAIN_SCENES_PER_TEST_SCENE * num_images
+        batches = training_batches(dataset, num_train, batch_size, seed)
+        train = run_model(model, batches, num_train, batch_size, seed + 1, select_latents)
+        report["factor_regression"] = factor_regression.fit_and_score(mapping, train, values)
     return report
 
 
@@ -182,7 +190,8 @@ def format_report(report):
             lines.append(
                 f"{name:<10}{entry['mean']:>14.6g} ± {entry['stderr']:<10.3g}{'':13}{iterations}"
             )
-    for factor, score in report.get("factors", {}).items():
-        lines.append(f"{'factor/' + factor:<20}{score:>8.4f}")
+    for key in ("factors", "factor_regression"):
+        for factor, score in report.get(key, {}).items():
+            lines.append(f"{key}/{factor:<24}{score:>8.4f}")
     lines.append(f"{report['num_images']} scenes")
     return "\n".join(lines)

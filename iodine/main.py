@@ -227,14 +227,19 @@ def load_checkpoint(checkpoint_dir):
 
 
 @ex.command
-def evaluate(batch_size, eval_images, out, seed):
-    """Evaluates a trained model on held-out scenes; out=FILE writes the figures as JSON."""
+def evaluate(batch_size, eval_images, factor_regression, out, seed):
+    """Evaluates a trained model on held-out scenes; out=FILE writes the figures as JSON.
+
+    factor_regression=True also fits linear models of the factors to the latents.
+    """
     from iodine import evaluation
 
     if out and not os.path.isdir(os.path.dirname(os.path.abspath(out))):
         raise UserError(f"the directory of out={out} does not exist")
     dataset, model = restored_model()
-    report = evaluation.evaluate(model, dataset, eval_images, batch_size, seed)
+    report = evaluation.evaluate(
+        model, dataset, eval_images, batch_size, seed, factor_regression
+    )
     print(evaluation.format_report(report))
     if out:
         temporary = f"{out}.part"

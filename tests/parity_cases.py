@@ -64,7 +64,6 @@ class ParityCase:
         self.golden = dict(np.load(ROOT / name / "golden.npz"))
         self.model = build(self.config["model"])
         self.optimizer = build(self.config["optimizer"])
-        self.model.initialize(self.golden["data/image"].shape[2:])
         load_reference_checkpoint(self.model, ROOT / name / "model.ckpt")
         self.variables = reference_variables(self.model)
 

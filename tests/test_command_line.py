@@ -37,7 +37,8 @@ def error_line(capsys, *words):
 
 
 def test_print_config_shows_what_overrides_change(capsys):
-    code, stdout, _ = run(capsys, "print_config", "with", "tetrominoes", "n_z=9", "data.batch_size=3")
+    words = ["print_config", "with", "tetrominoes", "n_z=9", "data.batch_size=3"]
+    code, stdout, _ = run(capsys, *words)
     assert code == 0
     assert stdout.count("n_z = 9") == 2  # the top-level value and the model's
     assert stdout.count("batch_size = 128") == 1
@@ -190,7 +191,8 @@ def test_a_run_of_its_own_is_never_trained_over_and_evaluates(capsys, tmp_path):
     line = error_line(capsys, "evaluate", *tiny.arguments(**{**trained, "eval_images": 9}))
     assert "eval_images=9" in line
     assert "2 scenes" in line
-    line = error_line(capsys, "evaluate", *tiny.arguments(**trained, out=tmp_path / "no" / "o.json"))
+    nowhere = tmp_path / "no" / "report.json"
+    line = error_line(capsys, "evaluate", *tiny.arguments(**trained, out=nowhere))
     assert "does not exist" in line
 
 

@@ -91,7 +91,8 @@ class FactorRegressor(snt.Module):
             values = tf.concat([tf.cos(values), tf.sin(values)], axis=-1)
         if values.shape[-1] != size:
             raise utils.UserError(
-                f"factor '{factor}' has {values.shape[-1]} values in the data, {size} in the mapping"
+                f"factor '{factor}' has {values.shape[-1]} values in the data, but {size} "
+                f"in model.factor_evaluator.mapping"
             )
         return values
 
