@@ -399,7 +399,8 @@ class IODINE(snt.Module):
         )
 
     def _weighted_sum(self, terms):
-        return tf.add_n([w * tf.reduce_mean(term) for w, term in zip(self.iter_loss_weights, terms)])
+        weights = self.iter_loss_weights
+        return tf.add_n([w * tf.reduce_mean(term) for w, term in zip(weights, terms)])
 
     def _losses(self, iterations):
         """Weighted sums over iterations of mean_B(re) and mean_B(Σ_K kl)."""
