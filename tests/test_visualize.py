@@ -31,7 +31,7 @@ def check_report(directory, names):
     assert sorted(path.name for path in directory.iterdir()) == sorted([*names, "report.html"])
     for name in names:
         pixels = np.asarray(Image.open(directory / name).convert("RGB"))
-        assert pixels.shape[1] >= 900 and len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50, name
+        assert pixels.shape[1] >= 800 and len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50, name
     page = (directory / "report.html").read_text(encoding="utf-8")
     sources = re.findall(r'src="([^"]*)"', page)
     assert len(sources) == len(names)
