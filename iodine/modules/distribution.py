@@ -21,6 +21,7 @@ LOC_SCALE_DISTRIBUTIONS = {
 }
 
 
+@snt.allow_empty_variables
 class LocScaleDistribution(snt.Module):
     """A distribution with a location and a scale for each value.
 
@@ -131,6 +132,7 @@ class LocScaleDistribution(snt.Module):
         return self(params).mean()
 
 
+@snt.allow_empty_variables
 class BernoulliOutput(snt.Module):
     """Independent Bernoulli pixels, for binary images; the parameters are logits."""
 
@@ -150,6 +152,7 @@ class BernoulliOutput(snt.Module):
         return tf.sigmoid(params)
 
 
+@snt.allow_empty_variables
 class MaskedMixture(snt.Module):
     """Each pixel comes from one of K components, picked by the masks (paper, equation 2).
 

@@ -76,7 +76,7 @@ class FactorRegressor(snt.Module):
 
     def predict(self, z):
         """Predictions of every slot, [B, K, Z] -> {name: [B, K, n]}."""
-        predictions = snt.BatchApply(self.predict_latents)(z)
+        predictions = self.predict_latents(tf.convert_to_tensor(z))
         sizes = [size for _, size, _ in self.mapping]
         return dict(
             zip([factor for factor, _, _ in self.mapping], tf.split(predictions, sizes, axis=-1))

@@ -208,8 +208,9 @@ class BroadcastConv(snt.Module):
         height, width, channels = output_shape
         if self.cnn is None:
             opt = fill_output_channels(self.cnn_opt, channels)
-            inner = [snt.Conv2D] * (len(opt["output_channels"]) - 2)
-            self.cnn = ConvNet2D(layer_types=[BroadcastConv2D, *inner, NarrowConv2D], **opt)
+            num_layers = len(opt["output_channels"])
+            layer_types = [BroadcastConv2D] + [snt.Conv2D] * (num_layers - 2) + [NarrowConv2D]
+            self.cnn = ConvNet2D(layer_types=layer_types[:num_layers], **opt)
         if self.mlp is not None:
             x = self.mlp(x)
         return self.cnn(x, tf.constant(self.coordinates(height, width)))
@@ -299,6 +300,7 @@ class LSTMLayer(snt.Module):
         return hidden, snt.LSTMState(hidden=hidden, cell=cell)
 
 
+@snt.allow_empty_variables
 class LSTM(snt.Module):
     """A stack of LSTM layers, one step at a time; without layers it passes its input on.
 

@@ -136,7 +136,9 @@ def cosine_coordinates(height, width, freqs):
 
 
 def num_replicas():
-    """Number of replicas that a training step is split over, 1 outside of a strategy."""
+    """Number of replicas that the running step is split over, 1 outside of such a step."""
+    if tf.distribute.in_cross_replica_context():
+        return 1
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
