@@ -88,6 +88,12 @@ def run_model(model, batches, num_images, batch_size, seed, select):
     return {name: np.concatenate([r[name] for r in results]) for name in results[0]}
 
 
+def select_metrics(info):
+    """Picks the METRICS that there are, {name: [B, T]}, of what `model.eval` returned."""
+    kl = tf.reduce_sum(info["losses"]["kl"], axis=-1)  # over slots
+    return {**info["metrics"], "recons": info["losses"]["recons"], "kl": kl}
+
+
 def mean_and_stderr(values):
     """Mean and its standard error over images, of values [N, T] at the last iteration.
 
@@ -154,8 +160,7 @@ def evaluate(model, dataset, num_images, batch_size, seed, regress=False):
         return factor_regression.select_objects(info, mapping, model.factor_evaluator.target)
 
     def select(info):
-        selected = {**info["metrics"], "recons": info["losses"]["recons"]}
-        selected["kl"] = tf.reduce_sum(info["losses"]["kl"], axis=-1)
+        selected = select_metrics(info)
         if "factor_regressor" in info:
             selected |= select_latents(info)
             predictions = info["factor_regressor"]["predictions"]

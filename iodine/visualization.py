@@ -232,8 +232,7 @@ def show_held_out_scenes(report, model, dataset, batch, num_images, batch_size, 
     """
 
     def select(info):
-        selected = {**info["metrics"], "recons": info["losses"]["recons"]}
-        selected["kl"] = tf.reduce_sum(info["losses"]["kl"], axis=-1)
+        selected = evaluation.select_metrics(info)
         if info["data"].get("factors"):
             selected |= {f"match/{k}": v for k, v in latents.match_objects(info).items()}
         return selected
