@@ -15,7 +15,7 @@ setup() { # makes .venv, or brings it up to date, with the given extra
     .venv/bin/pip install --quiet --editable ".$1"
 }
 
-export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2}
+export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3}
 if [ "${1:-}" = test ]; then
     setup "[test]"
     exec .venv/bin/python -m pytest "${@:2}"
