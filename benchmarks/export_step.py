@@ -1,0 +1,264 @@
+"""Writes the training step of a config for machines that have JAX and no TensorFlow.
+
+    python -m benchmarks.export_step CONFIG [key=value ...] --out DIR [--images N] [--float32]
+
+TensorFlow traces the step as a pure function, JAX exports it for CPU and GPU in one file, and
+`run_step.py`, copied next to it, runs it there. What such a run learned comes back by
+`benchmarks.import_params`. DIR gets
+- step.jaxexp: (params, m, v, step, seed, images) -> (params, m, v, step, metrics);
+- params-0000000.npz: parameters and Adam's moments at the start, those of the latest checkpoint in
+  checkpoint_dir if that is given, under the checkpoint's keys ("model/...", "m/...", "v/...");
+- step.json: what the runner reports on;
+- images.npy: the first N training scenes, uint8, if asked for.
+
+The step needs images alone. The factor regressor is left out, since it changes nothing but itself.
+Everything is fixed in an artefact but the data: shapes, batch size, learning rate, precision.
+"""
+
+import argparse
+import json
+import os
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # where the artefact is made, not where it runs
+
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+from jax.experimental import jax2tf  # noqa: E402
+from sacred.arg_parser import get_config_updates  # noqa: E402
+from sacred.utils import ConfigAddedError, SacredError, convert_to_nested_dict  # noqa: E402
+from tensorflow.python.framework.convert_to_constants import (  # noqa: E402
+    convert_variables_to_constants_v2,
+)
+
+from iodine import checkpoints, main, training  # noqa: E402
+from iodine.modules.utils import UserError  # noqa: E402
+from multi_object_datasets.errors import DatasetError  # noqa: E402
+
+PLATFORMS = ("cpu", "cuda")
+METRICS = ("loss", "recons", "kl", "mse", "grad_norm")
+
+
+def read_config(name, overrides):
+    """Returns the config that `iodine.main ... with NAME key=value ...` would run with.
+
+    Raises:
+      UserError: for an unknown name or key, or a value of the wrong type.
+    """
+    try:
+        updates, positional = get_config_updates(overrides)
+        if positional:
+            raise UserError(f"'{positional[0]}' is no override: write key=value")
+        main.check_types(convert_to_nested_dict(updates), main.get_config(name))
+        return main.get_config(name, updates)
+    except ConfigAddedError as error:
+        raise UserError(main.unknown_key(error)) from error
+    except SacredError as error:
+        raise UserError(f"{error} (the named configs: {main.NAMED_CONFIGS})") from error
+
+
+def standard_normal(shape, seed):
+    """Standard-normal noise that is the same in TensorFlow and under XLA, up to rounding.
+
+    `tf.random.stateless_normal` is not, but its bits are: Box-Muller, sqrt(-2 ln u)·cos(2π w).
+
+    Args:
+      shape: list of ints.
+      seed: int32 [2].
+    """
+    bits = tf.random.stateless_uniform(
+        [2, *shape], seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
+    )
+    # 23 bits, the most that leave the middle of each interval, and so ln u, exact.
+    bits = tf.bitwise.right_shift(tf.bitcast(bits, tf.uint32), tf.constant(9, tf.uint32))
+    u, w = tf.unstack((tf.cast(bits, tf.float32) + 0.5) / 2.0**23)
+    return tf.sqrt(-2.0 * tf.math.log(u)) * tf.cos(2.0 * np.pi * w)
+
+
+def noise_shape(model, batch_size):
+    """Shape of a step's noise, [num_iters + 1, B, K, Z]."""
+    return [model.num_iters + 1, batch_size, model.num_components, model.n_z]
+
+
+def trainable_variables(model):
+    """Returns {key in checkpoints: variable} of the model's trainable variables."""
+    keys = checkpoints.variable_keys(tf.train.Checkpoint(model=model))
+    return {key: v for key, v in sorted(keys.items()) if v.trainable}
+
+
+def pure_gradients(model, variables, images_spec):
+    """Returns the model's gradients as a function of its parameters.
+
+    The model reads variables, some of them deep in functions that recompute or cast. So the
+    gradients are traced with the variables, and TensorFlow's tool for freezing models turns every
+    read of one into a constant, for which parameters can be put in.
+
+    Args:
+      model: an `IODINE` whose variables have been created.
+      variables: {key: variable} to differentiate with respect to.
+      images_spec: uint8 [B, H, W, C], or [B, T, H, W, C] of sequences.
+
+    Returns:
+      Function of (params {key: tensor}, images, noise) that gives (gradients {key: tensor},
+      metrics loss, recons, kl, mse); to be called while tracing.
+    """
+
+    def gradients_of_variables(images, noise):
+        images = tf.cast(images, tf.float32) / 255.0
+        images = images if model.sequential else images[:, None]  # [B, frames, H, W, C]
+        with tf.GradientTape() as tape:
+            loss, scalars, _ = model({"image": images}, noise)
+        gradients = tape.gradient(loss, list(variables.values()), unconnected_gradients="zero")
+        metrics = [loss, scalars["loss/recons"], scalars["loss/kl"], scalars["loss/mse"]]
+        return gradients, metrics
+
+    noise_spec = tf.TensorSpec(noise_shape(model, images_spec.shape[0]))
+    traced = tf.function(gradients_of_variables, autograph=False).get_concrete_function(
+        images_spec, noise_spec
+    )
+    frozen = convert_variables_to_constants_v2(traced, lower_control_flow=False)
+    # A frozen variable is a constant of the name that its handle had in the graph.
+    handles = {id(handle): inner.name for handle, inner in traced.graph.captures}
+    constants = {key: handles.get(id(variable.handle)) for key, variable in variables.items()}
+    # XLA knows no placeholders, even unused ones.
+    graph_def = frozen.graph.as_graph_def()
+    for node in [x.op.node_def for x in frozen.inputs]:
+        graph_def.node.remove(node)
+
+    def gradients(params, images, noise):
+        inputs = dict(zip([x.name for x in frozen.inputs], (images, noise)))
+        inputs |= {name: params[key] for key, name in constants.items() if name is not None}
+        outputs = tf.graph_util.import_graph_def(
+            graph_def, inputs, [x.name for x in frozen.outputs], name=""
+        )
+        return dict(zip(variables, outputs)), outputs[len(variables) :]
+
+    return gradients
+
+
+def training_step(model, optimizer, images_spec):
+    """Returns the training step as a pure function, to be called while tracing.
+
+    Args:
+      model: an `IODINE` without factor evaluator, whose variables have been created.
+      optimizer: an `iodine.optimizer.Adam`.
+      images_spec: as for `pure_gradients`.
+
+    Returns:
+      Function of (params, m, v {key: float32}, step [], seed [] int32, images) that gives
+      (params, m, v, step, metrics [5] in the order of METRICS).
+    """
+    gradients_of = pure_gradients(model, trainable_variables(model), images_spec)
+
+    def step(params, m, v, step, seed, images):
+        keys = list(params)
+        noise = standard_normal(noise_shape(model, images_spec.shape[0]), tf.stack([seed, step]))
+        gradients, metrics = gradients_of(params, images, noise)
+        gradients, norm = tf.clip_by_global_norm(
+            [gradients[key] for key in keys], training.MAX_GRADIENT_NORM
+        )
+        state = [[values[key] for key in keys] for values in (params, m, v)]
+        state = [dict(zip(keys, values)) for values in optimizer.update(gradients, *state, step)]
+        return *state, step + 1, tf.stack([*metrics, norm])
+
+    return step
+
+
+def save_state(path, params, m, v, step, seed):
+    """Writes what a run goes on from; `run_step.py` writes the same."""
+    arrays = {f"m/{key}": value for key, value in m.items()}
+    arrays |= {f"v/{key}": value for key, value in v.items()}
+    np.savez(path, step=np.int32(step), seed=np.int32(seed), **params, **arrays)
+
+
+def first_images(dataset, seed, num_images):
+    """Returns the first training scenes as uint8 [N, (T,) H, W, C]."""
+    images = []
+    for batch in dataset("train", seed=seed):
+        images += list(np.rint(batch["image"].numpy() * 255.0).astype(np.uint8))
+        if len(images) >= num_images:
+            break
+    images = np.stack(images[:num_images])
+    return images[:, 0] if images.shape[1] == 1 else images
+
+
+def export(name, overrides, out, num_images, float32):
+    """Writes the artefact of a config into the directory `out`.
+
+    Returns:
+      What step.json says.
+    """
+    config = read_config(name, overrides)
+    if os.path.exists(out):
+        raise UserError(f"'{out}' exists already: choose another --out=DIR")
+    tf.random.set_seed(config["seed"])
+    dataset = main.build(config["data"], "data")
+    model = main.build({**config["model"], "factor_evaluator": None}, "model")
+    optimizer = main.build(config["optimizer"], "optimizer")
+    model.initialize(dataset.image_shape)
+    frames = [model.num_iters + 1] if model.sequential else []
+    images_spec = tf.TensorSpec(
+        [config["batch_size"], *frames, *dataset.image_shape], tf.uint8
+    )
+    params = {key: v.numpy() for key, v in trainable_variables(model).items()}
+    zeros = {key: np.zeros_like(value) for key, value in params.items()}
+    images = None if num_images is None else first_images(dataset, config["seed"], num_images)
+
+    tf.config.experimental.enable_tensor_float_32_execution(not float32)
+    step = jax2tf.call_tf(training_step(model, optimizer, images_spec), has_side_effects=False)
+    state = (params, zeros, zeros, np.int32(0), np.int32(config["seed"]))
+    specs = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
+        (*state, np.empty(images_spec.shape, np.uint8)),
+    )
+    exported = jax.export.export(jax.jit(step), platforms=PLATFORMS)(*specs)
+    about = {
+        "config": name,
+        "overrides": overrides,
+        "batch_size": config["batch_size"],
+        "images_shape": images_spec.shape.as_list(),
+        "metrics": METRICS,
+        "float32": float32,
+        "flop_per_step": jax.jit(exported.call).lower(*specs).cost_analysis()["flops"],
+        # Slots that the decoder makes pictures of, and the kernels [k, k, in, out] it does so with.
+        "num_slots": config["batch_size"] * model.num_components,
+        "decoder_kernels": [
+            w.shape.as_list() for w in model.decoder.trainable_variables if w.shape.rank == 4
+        ],
+        "jax": jax.__version__,
+        "tensorflow": tf.__version__,
+    }
+    os.makedirs(out)
+    with open(os.path.join(out, "step.jaxexp"), "wb") as file:
+        file.write(exported.serialize())
+    save_state(os.path.join(out, "params-0000000.npz"), *state)
+    if images is not None:
+        np.save(os.path.join(out, "images.npy"), images)
+    with open(os.path.join(out, "step.json"), "w") as file:
+        json.dump(about, file, indent=1)
+    return about
+
+
+def run():
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.export_step", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("config", help=f"one of {main.NAMED_CONFIGS}")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="as of iodine.main")
+    parser.add_argument("--out", required=True, help="directory to make")
+    parser.add_argument("--images", type=int, metavar="N", help="write N training scenes as well")
+    parser.add_argument("--float32", action="store_true", help="no TF32 on the GPU")
+    args = parser.parse_args()
+    try:
+        about = export(args.config, args.overrides, args.out, args.images, args.float32)
+    except (UserError, DatasetError, OSError) as error:
+        sys.exit(f"error: {error}")
+    gflop = about["flop_per_step"] / about["batch_size"] / 1e9
+    print(f"{args.config}: {about['images_shape']}, {gflop:.2f} GFLOP an image, in '{args.out}'")
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,104 @@
+"""Turns a parameter file of `run_step.py` into a checkpoint.
+
+    python -m benchmarks.import_params PARAMS.npz CONFIG [key=value ...] checkpoint_dir=DIR
+
+Give the config and the overrides that the step was exported with. The checkpoint can be trained on,
+evaluated and visualised like any other; the factor regressor, which the exported step leaves out,
+is at its initial values.
+"""
+
+import argparse
+import sys
+import zipfile
+
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.export_step import read_config, trainable_variables
+from iodine import checkpoints, convert_checkpoint, main, training
+from iodine.modules.utils import UserError
+from multi_object_datasets.errors import DatasetError
+
+
+def read_params(path):
+    """Reads a parameter file, {name: array}.
+
+    Raises:
+      UserError: if there is none or it cannot be read.
+    """
+    try:
+        with np.load(path) as file:
+            return dict(file)
+    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        raise UserError(f"'{path}' is no parameter file of run_step.py: {error}") from error
+
+
+def import_params(path, name, overrides):
+    """Writes the checkpoint.
+
+    Args:
+      path: the parameter file.
+      name: of the named config.
+      overrides: ["key=value", ...], checkpoint_dir among them.
+
+    Returns:
+      Path of the checkpoint.
+
+    Raises:
+      UserError: if the file is of another model, or checkpoint_dir holds checkpoints already.
+    """
+    config = read_config(name, overrides)
+    convert_checkpoint.check_vacant(config["checkpoint_dir"])
+    values = read_params(path)
+    tf.random.set_seed(config["seed"])
+    dataset = main.build(config["data"], "data")
+    model = main.build(config["model"], "model")
+    optimizer = main.build(config["optimizer"], "optimizer")
+    model.initialize(dataset.image_shape)
+    optimizer.initialize(model.trainable_variables)
+
+    moments = {
+        id(variable): pair
+        for variable, *pair in zip(model.trainable_variables, optimizer.m, optimizer.v)
+    }
+    targets = {"step": optimizer.step}
+    for key, variable in trainable_variables(model).items():
+        if not key.startswith("model/factor_evaluator/"):
+            targets[key] = variable
+            targets[f"m/{key}"], targets[f"v/{key}"] = moments[id(variable)]
+    seed = values.pop("seed", config["seed"])
+    differences = checkpoints.shape_differences(
+        {key: variable.shape.as_list() for key, variable in targets.items()},
+        {key: list(value.shape) for key, value in values.items()},
+    )
+    if differences:
+        raise UserError(f"'{path}' is of another model than the config:\n  "
+                        + "\n  ".join(differences))
+    for key, variable in targets.items():
+        variable.assign(values[key])
+    writer = checkpoints.CheckpointWriter(
+        config["checkpoint_dir"],
+        model=model,
+        optimizer=optimizer,
+        progress=training.Progress(int(seed)),
+    )
+    return writer.save(int(optimizer.step))
+
+
+def run():
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.import_params", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("params", metavar="PARAMS.npz")
+    parser.add_argument("config", help=f"one of {main.NAMED_CONFIGS}")
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    args = parser.parse_args()
+    try:
+        print(f"wrote '{import_params(args.params, args.config, args.overrides)}'")
+    except (UserError, DatasetError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    run()
