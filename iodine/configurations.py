@@ -189,6 +189,9 @@ def base():
     save_checkpoint_steps = 1000
     stop_after_steps = 1000000
     strategy = "auto"  # or one_device, mirrored, multi_worker_mirrored
+    precision = "float32"  # or mixed_bfloat16; goes to the model
+    rematerialize = False  # less memory, more time; goes to the model
+    steps_per_call = 1  # training steps in one compiled call
 
     n_z = 64  # Z, number of latent dimensions of a slot
     num_components = 7  # K, number of slots

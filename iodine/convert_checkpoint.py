@@ -44,7 +44,7 @@ def reference_variables(model):
             for i, layer in enumerate(network.layers):
                 add(f"{prefix}_{i}", layer, {"w": "w", "b": "b"})
 
-    for key, layer_norm in model.layer_norms.items():
+    for key, layer_norm in model.refinement_inputs.layer_norms.items():
         add(
             f"model/iodine/preprocess/layer_norm_{key}",
             layer_norm,

@@ -107,6 +107,14 @@ for named_config in configurations.NAMED_CONFIGS:
     ex.named_config(named_config)
 
 
+@ex.config_hook
+def feed_model(config, command_name, logger):
+    """Hands the entries that every model takes to the plan of any named config."""
+    model = config["model"]
+    options = {key: config[key] for key in ("precision", "rematerialize") if key not in model}
+    return {"model": options} if model else {}
+
+
 def get_config(named_config, updates=None):
     """Returns the config that Sacred would run with.
 
@@ -129,6 +137,7 @@ def check_config(_config):
         "save_summaries_steps",
         "save_checkpoint_steps",
         "stop_after_steps",
+        "steps_per_call",
         "eval_images",
     ):
         if not isinstance(_config[key], int) or _config[key] < 1:
@@ -183,6 +192,7 @@ def main(
     save_summaries_steps,
     save_checkpoint_steps,
     stop_after_steps,
+    steps_per_call,
     _run,
 ):
     """Trains a model."""
@@ -210,6 +220,7 @@ def main(
             save_checkpoint_steps,
             stop_after_steps,
             _run.log_scalar,
+            steps_per_call,
         )
         return means.get("loss")  # Sacred's SqlObserver takes no result but a number.
     except training.Interrupted as interrupted:

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 
+import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -131,16 +132,32 @@ class Learner(tf.Module):
         them from the start.
       seed: of the noise. Step and seed together determine it.
       strategy: the distribution strategy that model and optimizer were made under.
+      jit_compile: whether XLA compiles loss and gradients; None for where it pays, on a GPU, and
+        not over several replicas, whose sums it cannot compile.
     """
 
-    def __init__(self, model, optimizer, seed, strategy):
+    def __init__(self, model, optimizer, seed, strategy, jit_compile=None):
         super().__init__()
         self.model = model
         self.optimizer = optimizer
         self.strategy = strategy
         self.seed = seed
+        if jit_compile is None:
+            on_gpu = bool(tf.config.list_logical_devices("GPU"))
+            jit_compile = on_gpu and strategy.num_replicas_in_sync == 1
+        if jit_compile:
+            self._loss_and_gradients = tf.function(
+                self._loss_and_gradients, autograph=False, jit_compile=True
+            )
         with replica_local_variables(strategy):
             optimizer.initialize(model.trainable_variables)
+
+    def _loss_and_gradients(self, batch, noise):
+        """Returns the model's scalars and the gradients of the loss by all parameters."""
+        parameters = self.model.trainable_variables
+        with tf.GradientTape() as tape:
+            loss, scalars, _ = self.model(batch, noise)
+        return scalars, tape.gradient(loss, parameters, unconnected_gradients="zero")
 
     def _replica_step(self, batch, noise):
         context = tf.distribute.get_replica_context()
@@ -161,15 +178,12 @@ class Learner(tf.Module):
         first = context.replica_id_in_sync_group * num_scenes
         noise = noise[:, first : first + num_scenes]
 
-        parameters = model.trainable_variables
-        with tf.GradientTape() as tape:
-            loss, scalars, _ = model(batch, noise)
-        gradients = tape.gradient(loss, parameters, unconnected_gradients="zero")
+        scalars, gradients = self._loss_and_gradients(batch, noise)
         if self.strategy.num_replicas_in_sync > 1:
             # The mean over the global batch has to come before the clipping.
             gradients = context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
         gradients, norm = tf.clip_by_global_norm(gradients, MAX_GRADIENT_NORM)
-        optimizer.apply(gradients, parameters)
+        optimizer.apply(gradients, model.trainable_variables)
         return {**scalars, "debug/global_grad_norm": norm}
 
     @tf.function(autograph=False)
@@ -188,6 +202,32 @@ class Learner(tf.Module):
             name: self.strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
             for name, value in scalars.items()
         }
+
+
+    @tf.function(autograph=False)
+    def steps(self, batches, num_steps):
+        """Updates the parameters several times in one call, which spares the host's part.
+
+        Args:
+          batches: what `distribute` returned.
+          num_steps: how often, a Python int.
+
+        Returns:
+          The scalars of each step, {name: float32 [num_steps]}.
+        """
+        first = self.step(next(batches))
+        results = {
+            name: tf.TensorArray(tf.float32, num_steps).write(0, value)
+            for name, value in first.items()
+        }
+
+        def body(i, results):
+            scalars = self.step(next(batches))
+            return i + 1, {name: array.write(i, scalars[name]) for name, array in results.items()}
+
+        if num_steps > 1:
+            _, results = tf.while_loop(lambda i, _: i < num_steps, body, [1, results])
+        return {name: array.stack() for name, array in results.items()}
 
 
 class Progress(tf.Module):
@@ -278,6 +318,20 @@ class Summaries:
         self.writer.flush()
 
 
+def check_finite(scalars, last_step, last_checkpoint):
+    """Raises a `UserError` if a loss or gradient of the steps up to last_step is not finite.
+
+    A finite loss with an infinite gradient would spoil the weights all the same.
+    """
+    losses, norms = scalars["loss/total"], scalars["debug/global_grad_norm"]
+    for step, loss, norm in zip(range(last_step - len(losses) + 1, last_step + 1), losses, norms):
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise UserError(
+                f"the loss of step {step} is {loss}, its gradient norm {norm}; "
+                f"last good checkpoint: {last_checkpoint}"
+            )
+
+
 def train(
     dataset,
     model,
@@ -290,6 +344,7 @@ def train(
     save_checkpoint_steps,
     stop_after_steps,
     log_scalar,
+    steps_per_call=1,
 ):
     """Trains a model until `stop_after_steps`.
 
@@ -305,6 +360,7 @@ def train(
       save_checkpoint_steps: save every so many steps.
       stop_after_steps: number of the last step.
       log_scalar: function of (name, value, step) that gets the mean loss and ARI.
+      steps_per_call: number of steps in one compiled call; has to divide the three numbers above.
 
     Returns:
       {"loss", "ari"}, the means that were logged last.
@@ -320,6 +376,12 @@ def train(
         raise UserError(
             f"batch_size={batch_size} cannot be split over {strategy.num_replicas_in_sync} devices"
         )
+    for every in (save_summaries_steps, save_checkpoint_steps, stop_after_steps):
+        if every % steps_per_call:
+            raise UserError(
+                f"steps_per_call={steps_per_call} has to divide save_summaries_steps, "
+                f"save_checkpoint_steps and stop_after_steps, and {every} is no multiple of it"
+            )
     progress = Progress(seed)
     with replica_local_variables(strategy):
         model.initialize(dataset.image_shape)
@@ -346,20 +408,17 @@ def train(
         tqdm(initial=start, total=stop_after_steps, unit="step", disable=None) as bar,
     ):
         began = time.monotonic()
-        for step in range(start + 1, stop_after_steps + 1):
-            scalars = {name: float(v) for name, v in learner.step(next(batches)).items()}
-            loss, ari = scalars["loss/total"], scalars.get("loss/ari_nobg", math.nan)
-            # A finite loss with an infinite gradient would spoil the weights all the same.
-            if not (math.isfinite(loss) and math.isfinite(scalars["debug/global_grad_norm"])):
-                raise UserError(
-                    f"the loss of step {step} is {loss}, its gradient norm "
-                    f"{scalars['debug/global_grad_norm']}; last good checkpoint: "
-                    f"{writer.latest if writer else checkpoint_dir}"
-                )
-            progress.add(loss, ari)
+        for step in range(start + steps_per_call, stop_after_steps + 1, steps_per_call):
+            scalars = learner.steps(batches, steps_per_call)
+            scalars = {name: value.numpy() for name, value in scalars.items()}
+            check_finite(scalars, step, writer.latest if writer else checkpoint_dir)
+            losses = scalars["loss/total"]
+            aris = scalars.get("loss/ari_nobg", np.full_like(losses, math.nan))
+            for loss, ari in zip(losses, aris):
+                progress.add(loss, ari)
             rate = (step - start) * batch_size / (time.monotonic() - began)
             bar.set_postfix(loss=f"{loss:.2f}", ari=f"{ari:.2f}", images_s=f"{rate:.1f}")
-            bar.update()
+            bar.update(steps_per_call)
 
             if step % save_summaries_steps == 0:
                 means = progress.pop_means()
@@ -367,7 +426,7 @@ def train(
                     tqdm.write(format_means(step, means))
                     for name, mean in means.items():
                         log_scalar(name, mean, step)
-                    summaries.write(scalars, step)
+                    summaries.write({name: value[-1] for name, value in scalars.items()}, step)
             last = signals or step == stop_after_steps
             if writer and (last or step % save_checkpoint_steps == 0):
                 writer.save(step)

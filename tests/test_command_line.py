@@ -94,6 +94,8 @@ MISTAKES = {
         tiny.arguments(model__constructor="nowhere.Model"),
         ["unknown constructor 'nowhere.Model'"],
     ),
+    "unknown precision": (tiny.arguments(precision="half"), ["'half'", "mixed_bfloat16"]),
+    "steps per call": (tiny.arguments(steps_per_call=2), ["steps_per_call=2", "no multiple"]),
     "unknown strategy": (tiny.arguments(strategy="all"), ["strategy 'all'", "mirrored"]),
     "missing file": (
         tiny.arguments(data__path="nowhere/scenes.tfrecords"),

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from iodine.main import build, get_config
 from iodine.modules import distribution, factor_eval, networks, refinement, utils
-from iodine.modules.iodine import leave_one_out_logsumexp
+from iodine.modules.refinement_inputs import leave_one_out_logsumexp
 from iodine.optimizer import Adam, ExponentialDecay
 from tests import tiny
 

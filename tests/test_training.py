@@ -32,7 +32,7 @@ def random_batch():
     }
 
 
-def train_on(num_devices, num_steps, updates=None):
+def train_on(num_devices, num_steps, updates=None, jit_compile=None):
     """Trains the tiny model on one batch: (scalars of the last step, {name: variable's value})."""
     config = get_config("tetrominoes", {**tiny.UPDATES, **(updates or {})})
     strategy = tf.distribute.get_strategy()
@@ -45,13 +45,22 @@ def train_on(num_devices, num_steps, updates=None):
     with training.replica_local_variables(strategy):
         model, optimizer = build(config["model"]), build(config["optimizer"])
         model.initialize([16, 16, 3])
-    learner = training.Learner(model, optimizer, 3, strategy)
+    learner = training.Learner(model, optimizer, 3, strategy, jit_compile)
     dataset = tf.data.Dataset.from_tensors(random_batch()).repeat()
     batches = training.distribute(strategy, dataset)
     for _ in range(num_steps):
         scalars = learner.step(next(batches))
     values = {i: tf.convert_to_tensor(v).numpy() for i, v in enumerate(model.variables)}
     return {name: float(value) for name, value in scalars.items()}, values
+
+
+@pytest.mark.parametrize("option", [{"rematerialize": True}])
+def test_rematerialization_changes_no_step(one_device, option):
+    expected_scalars, expected = one_device[1]
+    scalars, values = train_on(1, 1, option)
+    assert scalars["loss/total"] == pytest.approx(expected_scalars["loss/total"], rel=1e-6)
+    for i, value in values.items():
+        assert relative_error(value, expected[i]) < 1e-5
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +83,29 @@ def test_five_steps_on_several_devices_give_the_variables_of_one(one_device, num
     _, values = train_on(num_devices, 5)
     for i, value in values.items():
         assert relative_error(value, expected[i]) < 1e-4
+
+
+def test_several_steps_in_one_call_are_those_steps_one_by_one():
+    config = get_config("tetrominoes", tiny.UPDATES)
+    results = []
+    for steps_per_call in (1, 3):
+        tf.random.set_seed(0)
+        dataset, model, optimizer = (build(config[k]) for k in ("data", "model", "optimizer"))
+        model.initialize(dataset.image_shape)
+        strategy = tf.distribute.get_strategy()
+        learner = training.Learner(model, optimizer, 3, strategy)
+        batches = training.distribute(strategy, dataset("train", seed=1))
+        calls = [learner.steps(batches, steps_per_call) for _ in range(6 // steps_per_call)]
+        results.append(np.concatenate([call["loss/total"] for call in calls]))
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-6)
+
+
+def test_a_step_that_xla_compiles_is_the_same_step(one_device):
+    expected_scalars, expected = one_device[1]
+    scalars, values = train_on(1, 1, jit_compile=True)
+    assert scalars["loss/total"] == pytest.approx(expected_scalars["loss/total"], rel=1e-5)
+    for i, value in values.items():
+        assert relative_error(value, expected[i]) < 1e-3
 
 
 def test_noise_depends_on_seed_and_step_alone():

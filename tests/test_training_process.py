@@ -1,6 +1,8 @@
 """Training in processes of its own: resuming, signals, several workers, observers."""
 
 import json
+import os
+import pty
 import signal
 import socket
 
@@ -69,6 +71,25 @@ def test_a_run_prints_records_and_saves_what_it_should(finished):
     ]
 
 
+def test_on_a_terminal_a_bar_shows_speed_loss_and_ari_and_in_a_pipe_none(finished, tmp_path):
+    assert "images_s" not in (finished / "stdout").read_text()
+    terminal, process_side = pty.openpty()
+    words = tiny.arguments(checkpoint_dir=tmp_path / "c", stop_after_steps=3)
+    process = tiny.start(*words, stdout=process_side, stderr=process_side)
+    os.close(process_side)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(terminal, 4096)
+        except OSError:  # what Linux gives where other systems give an end of file
+            break
+    assert process.wait() == 0
+    bar = [line for line in shown.decode().split("\r") if "3/3" in line][-1]
+    for part in ("step/s", "loss=", "ari=", "images_s=", "<00:00"):
+        assert part in bar or part.replace("step/s", "s/step") in bar
+    assert "Loss:" in shown.decode()
+
+
 def test_a_killed_run_resumes_bit_for_bit(finished, tmp_path):
     process = tiny.start("-F", str(tmp_path / "a"), *tiny.arguments(checkpoint_dir=tmp_path / "c"))
     wait_for_step(process, 8)
@@ -109,14 +130,16 @@ def free_ports(count):
 
 
 def test_two_workers_end_with_equal_variables_and_with_those_of_one(finished, tmp_path):
-    workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    cluster = {"cluster": {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}}
+
+    def task(index):
+        return {"type": "worker", "index": index}
+
     processes = [
         tiny.start_module(
             "tests.train_worker",
             str(tmp_path / f"{index}.npz"),
-            TF_CONFIG=json.dumps(
-                {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-            ),
+            environment={"TF_CONFIG": json.dumps({**cluster, "task": task(index)})},
         )
         for index in range(2)
     ]

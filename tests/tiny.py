@@ -30,21 +30,22 @@ def arguments(**updates):
     return ["with", "tetrominoes", *[f"{key}={value}" for key, value in values.items()]]
 
 
-def start_module(module, *words, **environment):
-    """Starts `python -m MODULE` as a process of its own, its output in pipes."""
+def start_module(module, *words, environment=(), stdout=subprocess.PIPE, stderr=subprocess.PIPE):
+    """Starts `python -m MODULE` as a process of its own, its output in pipes if not elsewhere."""
+    quiet = {"PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.Popen(
         [sys.executable, "-m", module, *words],
         cwd=ROOT,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        env={**os.environ, **quiet, **dict(environment)},
+        stdout=stdout,
+        stderr=stderr,
         text=True,
     )
 
 
-def start(*words):
+def start(*words, **outputs):
     """Starts `python -m iodine.main` as a process of its own."""
-    return start_module("iodine.main", *words)
+    return start_module("iodine.main", *words, **outputs)
 
 
 def run(*words):

@@ -1,0 +1,168 @@
+"""The inputs of the refinement network: what one iteration tells it about the image and the slots.
+
+They are listed in the paper's section 3.2 and appendix A.
+"""
+
+import numpy as np
+import sonnet as snt
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from iodine.modules import utils
+
+SPATIAL_INPUTS = (
+    "image",
+    "log_prob",
+    "mask",
+    "pred_mask",
+    "components",
+    "dmask",
+    "dcomponents",
+    "posterior",
+    "capacity",
+    "coordinates",
+    "counterfactual",
+)
+FLAT_INPUTS = ("zp", "dzp", "flat_capacity")
+ALL_INPUTS = SPATIAL_INPUTS + FLAT_INPUTS
+
+# Together these keep second derivatives out of training: whatever is a gradient, or would make the
+# likelihood's gradient depend on one, enters the refinement network as a constant.
+STOP_GRADIENTS = ("dzp", "dmask", "dcomponents", "log_prob", "counterfactual")
+
+# Gradients and likelihoods differ by orders of magnitude, so these are layer-normalised.
+PREPROCESS = ("dcomponents", "dmask", "dzp", "log_prob", "counterfactual")
+
+
+def leave_one_out_logsumexp(x):
+    """Log-sum-exp over all slots but one, for each slot.
+
+    Prefix and suffix sums make it linear in K; subtracting a slot from the full sum would lose all
+    digits where that slot dominates.
+
+    Args:
+      x: float32 [B, K, ...], K at least 2.
+
+    Returns:
+      float32 [B, K, ...].
+    """
+    slots = tf.unstack(x, axis=1)
+    before, after = [slots[0]], [slots[-1]]
+    for slot in slots[1:-1]:
+        before.append(tfp.math.log_add_exp(before[-1], slot))
+    for slot in slots[-2:0:-1]:
+        after.append(tfp.math.log_add_exp(after[-1], slot))
+    after.reverse()  # after[k] sums the slots above k, before[k] those up to k
+    between = [tfp.math.log_add_exp(b, a) for b, a in zip(before[:-1], after[1:])]
+    return tf.stack([after[0], *between, before[-1]], axis=1)
+
+
+class RefinementInputs(snt.Module):
+    """Builds the inputs of the refinement network.
+
+    Args:
+      output_dist: the model's `MaskedMixture`.
+      names: of the inputs to build.
+      stop_gradients: names of those through which no gradient flows.
+      preprocess: names of those that are layer-normalised.
+      coord_type: "linear" or "cos".
+      coord_freqs: number of frequencies of "cos".
+
+    Raises:
+      UserError: for a name or a coord_type that is none of these.
+    """
+
+    def __init__(
+        self,
+        output_dist,
+        names=ALL_INPUTS,
+        stop_gradients=STOP_GRADIENTS,
+        preprocess=PREPROCESS,
+        coord_type="linear",
+        coord_freqs=3,
+        name="refinement_inputs",
+    ):
+        super().__init__(name=name)
+        for what, chosen in (
+            ("inputs", names), ("stop_gradients", stop_gradients), ("preprocess", preprocess)
+        ):
+            for key in chosen:
+                if key not in ALL_INPUTS:
+                    raise utils.UserError(
+                        f"{what}: unknown input '{key}'{utils.did_you_mean(key, ALL_INPUTS)}"
+                    )
+        if coord_type not in ("linear", "cos"):
+            raise utils.UserError(f"coord_type is '{coord_type}', use 'linear' or 'cos'")
+        self.output_dist = output_dist
+        self.names = tuple(names)
+        self.stop_gradients = tuple(stop_gradients)
+        self.coord_type = coord_type
+        self.coord_freqs = coord_freqs
+        self.layer_norms = {
+            key: snt.LayerNorm(
+                axis=slice(1, None), create_scale=True, create_offset=True,
+                name=f"layer_norm_{key}",
+            )
+            for key in preprocess
+        }
+
+    def _coordinates(self, height, width):
+        if self.coord_type == "cos":
+            return utils.cosine_coordinates(height, width, self.coord_freqs)
+        over_height, over_width = utils.linear_coordinates(height, width)
+        return np.concatenate([over_width, over_height], axis=-1)
+
+    def _counterfactual(self, step):
+        """Log-likelihood lost at each pixel if a slot were not there, [B, K, H, W, 1].
+
+        log p(x) - log Σ_{j≠k} m_j p_j(x) / Σ_{j≠k} m_j: the others' masks are renormalised.
+        """
+        log_masks = self.output_dist.log_masks(tf.stop_gradient(step["pred_mask_logits"]))
+        log_joint = log_masks + tf.stop_gradient(step["component_log_probs"])
+        without_slot = leave_one_out_logsumexp(log_joint) - leave_one_out_logsumexp(log_masks)
+        return tf.stop_gradient(step["log_prob"]) - without_slot
+
+    def __call__(self, image, step, gradients):
+        """Builds the inputs from what one iteration found.
+
+        Args:
+          image: [B, 1, H, W, C].
+          step: dict with zp [B, K, 2Z], components [B, K, H, W, Cp], pred_mask, pred_mask_logits
+            and component_log_probs [B, K, H, W, 1], and log_prob [B, 1, H, W, 1].
+          gradients: of the loss with respect to zp, components and mask logits.
+
+        Returns:
+          {"spatial": {name: [B, K or 1, H, W, ·]}, "flat": {name: [B, K, ·]}}.
+        """
+        batch_size, num_components, height, width, _ = step["pred_mask"].shape
+        dzp, dcomponents, dmask = gradients
+        probs = tf.exp(step["component_log_probs"])
+        values = {
+            "image": lambda: image,
+            "log_prob": lambda: step["log_prob"],
+            "mask": lambda: step["pred_mask_logits"],
+            "pred_mask": lambda: step["pred_mask"],
+            "components": lambda: step["components"],
+            "dmask": lambda: dmask,
+            "dcomponents": lambda: dcomponents,
+            "posterior": lambda: probs / (tf.reduce_sum(probs, axis=1, keepdims=True) + 1e-6),
+            # The two capacities are constants left over from an earlier model; the published
+            # weights expect them.
+            "capacity": lambda: tf.fill([batch_size, num_components, height, width, 1], 0.5),
+            "flat_capacity": lambda: tf.fill([batch_size, num_components, 1], 0.5),
+            "coordinates": lambda: tf.tile(
+                self._coordinates(height, width)[None], [batch_size, 1, 1, 1, 1]
+            ),
+            "counterfactual": lambda: self._counterfactual(step),
+            "zp": lambda: step["zp"],
+            "dzp": lambda: dzp,
+        }
+        inputs = {"spatial": {}, "flat": {}}
+        for name in self.names:
+            value = values[name]()
+            if name in self.stop_gradients:
+                value = tf.stop_gradient(value)
+            if name in self.layer_norms:
+                value = snt.BatchApply(self.layer_norms[name])(value)
+            inputs["spatial" if name in SPATIAL_INPUTS else "flat"][name] = value
+        return inputs
