@@ -56,7 +56,7 @@ def read_config(name, overrides):
     except ConfigAddedError as error:
         raise UserError(main.unknown_key(error)) from error
     except SacredError as error:
-        raise UserError(f"{error} (the named configs: {main.NAMED_CONFIGS})") from error
+        raise UserError(str(error)) from error
 
 
 def standard_normal(shape, seed):
@@ -251,7 +251,7 @@ def run():
     parser.add_argument("--out", required=True, help="directory to make")
     parser.add_argument("--images", type=int, metavar="N", help="write N training scenes as well")
     parser.add_argument("--float32", action="store_true", help="no TF32 on the GPU")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     try:
         about = export(args.config, args.overrides, args.out, args.images, args.float32)
     except (UserError, DatasetError, OSError) as error:

@@ -93,7 +93,7 @@ def run():
     parser.add_argument("params", metavar="PARAMS.npz")
     parser.add_argument("config", help=f"one of {main.NAMED_CONFIGS}")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     try:
         print(f"wrote '{import_params(args.params, args.config, args.overrides)}'")
     except (UserError, DatasetError) as error:

@@ -1,4 +1,4 @@
-"""Trains by a step that `benchmarks.export_step` wrote, and says how fast. Needs jax and numpy only.
+"""Trains by a step of `benchmarks.export_step`, and says how fast. Needs jax and numpy only.
 
     python run_step.py ARTEFACT_DIR --data IMAGES.npy --steps N --out DIR [--params FILE]
 
@@ -46,6 +46,12 @@ def save_state(directory, state):
     return path
 
 
+def choose_batch(seed, number, batch_size, num_images):
+    """Returns which images step `number` sees, [batch_size], each of them any of all."""
+    key = jax.random.fold_in(jax.random.key(seed), number)
+    return jax.random.randint(key, [batch_size], 0, num_images)
+
+
 def is_gpu():
     """Whether the steps run on a GPU."""
     return jax.devices()[0].platform == "gpu"
@@ -68,8 +74,7 @@ def compile_steps(step, state, data, batch_size, num_steps):
 
     def train_step(state, data):
         *variables, number, seed = state
-        key = jax.random.fold_in(jax.random.key(seed), number)
-        chosen = jax.random.randint(key, [batch_size], 0, data.shape[0])
+        chosen = choose_batch(seed, number, batch_size, len(data))
         *variables, number, metrics = step(*variables, number, seed, data[chosen])
         return (*variables, number, seed), metrics
 
@@ -158,7 +163,8 @@ def read_data(args, about, seed):
         return np.random.default_rng(seed).integers(0, 256, [args.random, *shape], np.uint8)
     data = np.load(args.data)
     if data.dtype != np.uint8 or list(data.shape[1:]) != shape or not len(data):
-        sys.exit(f"error: {args.data} is {data.dtype} {data.shape}, not uint8 [N, {shape}]")
+        wanted = ", ".join(map(str, ["N", *shape]))
+        sys.exit(f"error: {args.data} is {data.dtype} {data.shape}, not uint8 ({wanted})")
     return data
 
 
