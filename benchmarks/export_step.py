@@ -1,18 +1,20 @@
 """Writes the training step of a config for machines that have JAX and no TensorFlow.
 
-    python -m benchmarks.export_step CONFIG [key=value ...] --out DIR [--images N] [--float32]
+    python -m benchmarks.export_step CONFIG [key=value ...] --out DIR [--checkpoint DIR]
+        [--images N] [--float32]
 
 TensorFlow traces the step as a pure function, JAX exports it for CPU and GPU in one file, and
 `run_step.py`, copied next to it, runs it there. What such a run learned comes back by
 `benchmarks.import_params`. DIR gets
 - step.jaxexp: (params, m, v, step, seed, images) -> (params, m, v, step, metrics);
-- params-0000000.npz: parameters and Adam's moments at the start, those of the latest checkpoint in
-  checkpoint_dir if that is given, under the checkpoint's keys ("model/...", "m/...", "v/...");
+- params.npz: parameters and Adam's moments to start from, new ones or those of a checkpoint, under
+  the checkpoint's keys ("model/KEY", "m/model/KEY", "v/model/KEY");
 - step.json: what the runner reports on;
 - images.npy: the first N training scenes, uint8, if asked for.
 
-The step needs images alone. The factor regressor is left out, since it changes nothing but itself.
-Everything is fixed in an artefact but the data: shapes, batch size, learning rate, precision.
+The step needs images alone: the factor regressor is left out, which changes nothing else, but that
+its gradient has no share in the norm that gradients are clipped by. Everything but state and data
+is fixed in an artefact: shapes, batch size, the learning rate's schedule, precision.
 """
 
 import argparse
@@ -83,9 +85,33 @@ def noise_shape(model, batch_size):
 
 
 def trainable_variables(model):
-    """Returns {key in checkpoints: variable} of the model's trainable variables."""
+    """Returns {key in checkpoints: variable} of what is trained, the factor regressor aside."""
     keys = checkpoints.variable_keys(tf.train.Checkpoint(model=model))
-    return {key: v for key, v in sorted(keys.items()) if v.trainable}
+    return {
+        key: variable
+        for key, variable in sorted(keys.items())
+        if variable.trainable and not key.startswith("model/factor_evaluator/")
+    }
+
+
+def state_variables(model, optimizer):
+    """Returns what the exported step trains.
+
+    Args:
+      model: an `IODINE` whose variables have been created.
+      optimizer: an `iodine.optimizer.Adam`; its moments are made if need be.
+
+    Returns:
+      (parameters, m, v), each {key of the parameter: variable}.
+    """
+    optimizer.initialize(model.trainable_variables)
+    places = {id(variable): i for i, variable in enumerate(model.trainable_variables)}
+    params = trainable_variables(model)
+    m, v = (
+        {key: moments[places[id(variable)]] for key, variable in params.items()}
+        for moments in (optimizer.m, optimizer.v)
+    )
+    return params, m, v
 
 
 def pure_gradients(model, variables, images_spec):
@@ -142,7 +168,7 @@ def training_step(model, optimizer, images_spec):
     """Returns the training step as a pure function, to be called while tracing.
 
     Args:
-      model: an `IODINE` without factor evaluator, whose variables have been created.
+      model: an `IODINE` whose variables have been created.
       optimizer: an `iodine.optimizer.Adam`.
       images_spec: as for `pure_gradients`.
 
@@ -166,13 +192,6 @@ def training_step(model, optimizer, images_spec):
     return step
 
 
-def save_state(path, params, m, v, step, seed):
-    """Writes what a run goes on from; `run_step.py` writes the same."""
-    arrays = {f"m/{key}": value for key, value in m.items()}
-    arrays |= {f"v/{key}": value for key, value in v.items()}
-    np.savez(path, step=np.int32(step), seed=np.int32(seed), **params, **arrays)
-
-
 def first_images(dataset, seed, num_images):
     """Returns the first training scenes as uint8 [N, (T,) H, W, C]."""
     images = []
@@ -184,36 +203,49 @@ def first_images(dataset, seed, num_images):
     return images[:, 0] if images.shape[1] == 1 else images
 
 
-def export(name, overrides, out, num_images, float32):
+def export(name, overrides, out, checkpoint, num_images, float32):
     """Writes the artefact of a config into the directory `out`.
+
+    Args:
+      name: of the named config.
+      overrides: ["key=value", ...].
+      out: directory to make.
+      checkpoint: directory of the checkpoint to start from, None for new parameters.
+      num_images: number of training scenes to write as well, None for none.
+      float32: whether to do without TF32 on a GPU.
 
     Returns:
       What step.json says.
+
+    Raises:
+      UserError: for a wrong config, a checkpoint that does not fit, or if `out` exists.
     """
     config = read_config(name, overrides)
     if os.path.exists(out):
         raise UserError(f"'{out}' exists already: choose another --out=DIR")
     tf.random.set_seed(config["seed"])
     dataset = main.build(config["data"], "data")
-    model = main.build({**config["model"], "factor_evaluator": None}, "model")
+    model = main.build(config["model"], "model")
     optimizer = main.build(config["optimizer"], "optimizer")
+    progress = training.Progress(config["seed"])
     model.initialize(dataset.image_shape)
+    variables = state_variables(model, optimizer)
+    if checkpoint is not None:
+        path = checkpoints.latest_checkpoint(checkpoint)
+        checkpoints.restore(path, model=model, optimizer=optimizer, progress=progress)
     frames = [model.num_iters + 1] if model.sequential else []
-    images_spec = tf.TensorSpec(
-        [config["batch_size"], *frames, *dataset.image_shape], tf.uint8
-    )
-    params = {key: v.numpy() for key, v in trainable_variables(model).items()}
-    zeros = {key: np.zeros_like(value) for key, value in params.items()}
+    images_spec = tf.TensorSpec([config["batch_size"], *frames, *dataset.image_shape], tf.uint8)
     images = None if num_images is None else first_images(dataset, config["seed"], num_images)
 
     tf.config.experimental.enable_tensor_float_32_execution(not float32)
-    step = jax2tf.call_tf(training_step(model, optimizer, images_spec), has_side_effects=False)
-    state = (params, zeros, zeros, np.int32(0), np.int32(config["seed"]))
+    function = jax2tf.call_tf(training_step(model, optimizer, images_spec), has_side_effects=False)
+    state = tf.nest.map_structure(lambda variable: variable.numpy(), variables)
+    state = (*state, np.int32(optimizer.step.numpy()), np.int32(progress.seed.numpy()))
     specs = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
         (*state, np.empty(images_spec.shape, np.uint8)),
     )
-    exported = jax.export.export(jax.jit(step), platforms=PLATFORMS)(*specs)
+    exported = jax.export.export(jax.jit(function), platforms=PLATFORMS)(*specs)
     about = {
         "config": name,
         "overrides": overrides,
@@ -233,7 +265,9 @@ def export(name, overrides, out, num_images, float32):
     os.makedirs(out)
     with open(os.path.join(out, "step.jaxexp"), "wb") as file:
         file.write(exported.serialize())
-    save_state(os.path.join(out, "params-0000000.npz"), *state)
+    params, m, v, step, seed = state
+    arrays = params | {f"m/{key}": m[key] for key in m} | {f"v/{key}": v[key] for key in v}
+    np.savez(os.path.join(out, "params.npz"), step=step, seed=seed, **arrays)
     if images is not None:
         np.save(os.path.join(out, "images.npy"), images)
     with open(os.path.join(out, "step.json"), "w") as file:
@@ -249,11 +283,14 @@ def run():
     parser.add_argument("config", help=f"one of {main.NAMED_CONFIGS}")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="as of iodine.main")
     parser.add_argument("--out", required=True, help="directory to make")
+    parser.add_argument("--checkpoint", metavar="DIR", help="go on from the latest one there")
     parser.add_argument("--images", type=int, metavar="N", help="write N training scenes as well")
     parser.add_argument("--float32", action="store_true", help="no TF32 on the GPU")
     args = parser.parse_intermixed_args()
     try:
-        about = export(args.config, args.overrides, args.out, args.images, args.float32)
+        about = export(
+            args.config, args.overrides, args.out, args.checkpoint, args.images, args.float32
+        )
     except (UserError, DatasetError, OSError) as error:
         sys.exit(f"error: {error}")
     gflop = about["flop_per_step"] / about["batch_size"] / 1e9

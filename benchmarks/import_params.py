@@ -14,7 +14,7 @@ import zipfile
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.export_step import read_config, trainable_variables
+from benchmarks.export_step import read_config, state_variables
 from iodine import checkpoints, convert_checkpoint, main, training
 from iodine.modules.utils import UserError
 from multi_object_datasets.errors import DatasetError
@@ -55,17 +55,11 @@ def import_params(path, name, overrides):
     model = main.build(config["model"], "model")
     optimizer = main.build(config["optimizer"], "optimizer")
     model.initialize(dataset.image_shape)
-    optimizer.initialize(model.trainable_variables)
 
-    moments = {
-        id(variable): pair
-        for variable, *pair in zip(model.trainable_variables, optimizer.m, optimizer.v)
-    }
-    targets = {"step": optimizer.step}
-    for key, variable in trainable_variables(model).items():
-        if not key.startswith("model/factor_evaluator/"):
-            targets[key] = variable
-            targets[f"m/{key}"], targets[f"v/{key}"] = moments[id(variable)]
+    params, m, v = state_variables(model, optimizer)
+    targets = {"step": optimizer.step, **params}
+    targets |= {f"m/{key}": variable for key, variable in m.items()}
+    targets |= {f"v/{key}": variable for key, variable in v.items()}
     seed = values.pop("seed", config["seed"])
     differences = checkpoints.shape_differences(
         {key: variable.shape.as_list() for key, variable in targets.items()},

@@ -231,7 +231,7 @@ def main():
             about = json.load(file)
         with open(os.path.join(args.artefact, "step.jaxexp"), "rb") as file:
             exported = jax.export.deserialize(bytearray(file.read()))
-        path = args.params or os.path.join(args.artefact, "params-0000000.npz")
+        path = args.params or os.path.join(args.artefact, "params.npz")
         # What is on the device before the first call is not compiled for anew at the second.
         state = jax.device_put(load_state(path))
         data = jax.device_put(read_data(args, about, int(state[4])))
@@ -243,6 +243,7 @@ def main():
     metrics, seconds, compile_seconds = train(args, about, exported.call, state, data)
     median = statistics.median(seconds[1:] or seconds)
     memory = peak_memory()  # before the measurements below
+    kernels = about["decoder_kernels"]
     achieved = about["flop_per_step"] / median / 1e12
     report = {
         "device": jax.devices()[0].device_kind,
@@ -255,7 +256,7 @@ def main():
         "tflops": achieved,
         "metrics": metrics,
         "rates": measure_rates(
-            about["num_slots"], *about["images_shape"][-3:-1], about["decoder_kernels"][1]
+            about["num_slots"], *about["images_shape"][-3:-1], kernels[len(kernels) // 2]
         ),
     }
     print(f"{report['images_per_second']:.1f} images/s, {median:.4f} s a step, "

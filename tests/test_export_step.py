@@ -39,25 +39,24 @@ def run_alone(directory, *words):
     return result.returncode, result.stdout, result.stderr
 
 
-def parts(factor_evaluator=False, **updates):
-    """Builds (model, optimizer) of the tiny config, without factor evaluator if not wanted."""
+def parts(**updates):
+    """Builds (model, optimizer) of the tiny config."""
     config = get_config("tetrominoes", {**UPDATES, **updates})
     tf.random.set_seed(SEED)
-    plan = config["model"] if factor_evaluator else {**config["model"], "factor_evaluator": None}
-    model, optimizer = build(plan), build(config["optimizer"])
+    model, optimizer = build(config["model"]), build(config["optimizer"])
     model.initialize(IMAGES_SHAPE[1:])
+    optimizer.initialize(model.trainable_variables)
     return model, optimizer
 
 
 def train(model, optimizer, batches):
-    """Trains in TensorFlow with the exported step's noise: the scalars of each step."""
+    """Trains in TensorFlow with the exported step's noise: the scalars of the last step."""
     learner = training.Learner(model, optimizer, SEED, tf.distribute.get_strategy())
-    scalars = []
-    for step, images in enumerate(batches):
+    for step, images in enumerate(batches, start=int(optimizer.step)):
         noise = export_step.standard_normal(
             export_step.noise_shape(model, IMAGES_SHAPE[0]), tf.constant([SEED, step])
         )
-        scalars.append(learner.step({"image": images[:, None] / np.float32(255)}, noise))
+        scalars = learner.step({"image": images[:, None] / np.float32(255)}, noise)
     return scalars
 
 
@@ -72,23 +71,32 @@ def moved(after, before):
 
 @pytest.fixture(scope="module")
 def artefact(tmp_path_factory):
-    """Directory of the tiny config's artefact, with the runner and pictures."""
-    directory = tmp_path_factory.mktemp("artefact") / "tiny"
+    """Directory of an artefact that goes on from a checkpoint of step 1, with its runner."""
+    directory = tmp_path_factory.mktemp("artefact")
+    model, optimizer = parts()
+    train(model, optimizer, [np.full(IMAGES_SHAPE, 128, np.uint8)])
+    checkpoints.CheckpointWriter(
+        str(directory / "start"),
+        model=model,
+        optimizer=optimizer,
+        progress=training.Progress(SEED),
+    ).save(1)
     process = tiny.start_module(
-        "benchmarks.export_step", "tetrominoes", *OVERRIDES,
-        "--out", str(directory), "--images", "2",
+        "benchmarks.export_step", "tetrominoes", *OVERRIDES, "seed=0",
+        "--checkpoint", str(directory / "start"),
+        "--out", str(directory / "tiny"), "--images", "2",
     )
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stderr
-    shutil.copy(run_step.__file__, directory)
-    return directory
+    shutil.copy(run_step.__file__, directory / "tiny")
+    return directory / "tiny"
 
 
 @pytest.fixture(scope="module")
 def trained(artefact):
     """Directory of parameter files: two steps in one run, then one more in another."""
     words = [".", "--data", "images.npy", "--log-every", "1", "--save-every", "1", "--out", "runs"]
-    for more in (["--steps", "2"], ["--steps", "1", "--params", "runs/params-0000002.npz"]):
+    for more in (["--steps", "2"], ["--steps", "1", "--params", "runs/params-0000003.npz"]):
         code, _, stderr = run_alone(artefact, *words, *more)
         assert code == 0, stderr
     return artefact / "runs"
@@ -97,23 +105,24 @@ def trained(artefact):
 def test_the_runner_alone_gives_the_parameters_and_metrics_of_training(artefact, trained):
     images = np.load(artefact / "images.npy")
     assert images.shape == (2, 35, 35, 3) and images.dtype == np.uint8 and images.max() > 0
-    batches = [images[run_step.choose_batch(SEED, step, 2, 2)] for step in range(3)]
+    batches = [images[run_step.choose_batch(SEED, step, 2, 2)] for step in (1, 2, 3)]
     model, optimizer = parts()
-    before = values(export_step.trainable_variables(model))
+    start = checkpoints.latest_checkpoint(artefact.parent / "start")
+    checkpoints.restore(start, model=model, optimizer=optimizer)
+    expected_params, expected_m, expected_v = export_step.state_variables(model, optimizer)
+    before = values(expected_params)
     scalars = train(model, optimizer, batches)
 
-    params, m, v, step, seed = run_step.load_state(trained / "params-0000003.npz")
-    assert (step, seed) == (3, SEED)
-    after = values(export_step.trainable_variables(model))
-    assert relative_error(moved(params, before), moved(after, before)) < 1e-3
-    for moments, expected in ((m, optimizer.m), (v, optimizer.v)):
-        names = {id(p): key for key, p in export_step.trainable_variables(model).items()}
-        for p, moment in zip(model.trainable_variables, expected):
-            assert relative_error(moments[names[id(p)]], moment.numpy()) < 1e-3
+    params, m, v, step, seed = run_step.load_state(trained / "params-0000004.npz")
+    assert (step, seed) == (4, SEED)
+    assert relative_error(moved(params, before), moved(values(expected_params), before)) < 1e-3
+    for key in params:
+        assert relative_error(m[key], expected_m[key].numpy()) < 1e-3
+        assert relative_error(v[key], expected_v[key].numpy()) < 1e-3
     metrics = json.loads((trained / "report.json").read_text())["metrics"]
-    assert metrics["loss"] == pytest.approx(float(scalars[-1]["loss/total"]), rel=1e-4)
-    assert metrics["mse"] == pytest.approx(float(scalars[-1]["loss/mse"]), rel=1e-4)
-    norm = float(scalars[-1]["debug/global_grad_norm"])
+    assert metrics["loss"] == pytest.approx(float(scalars["loss/total"]), rel=1e-4)
+    assert metrics["mse"] == pytest.approx(float(scalars["loss/mse"]), rel=1e-4)
+    norm = float(scalars["debug/global_grad_norm"])
     assert metrics["grad_norm"] == pytest.approx(norm, rel=1e-3)
 
 
@@ -153,24 +162,21 @@ def test_the_artefact_is_for_cpu_and_cuda(artefact):
 
 def test_parameters_come_back_as_a_checkpoint_to_train_on(trained, tmp_path):
     import_params.import_params(
-        str(trained / "params-0000003.npz"),
+        str(trained / "params-0000004.npz"),
         "tetrominoes",
         [*OVERRIDES, f"checkpoint_dir={tmp_path / 'imported'}"],
     )
-    model, optimizer = parts(factor_evaluator=True)
-    optimizer.initialize(model.trainable_variables)
+    model, optimizer = parts()
     progress = training.Progress(0)
     path = checkpoints.latest_checkpoint(tmp_path / "imported")
     checkpoints.restore(path, model=model, optimizer=optimizer, progress=progress)
 
-    params, m, _, _, _ = run_step.load_state(trained / "params-0000003.npz")
-    variables = export_step.trainable_variables(model)
-    for key, value in params.items():
-        np.testing.assert_array_equal(variables[key], value)
-    assert int(optimizer.step) == 3 and int(progress.seed) == SEED
-    first_moment = {id(p): moment for p, moment in zip(model.trainable_variables, optimizer.m)}
-    for key, value in m.items():
-        np.testing.assert_array_equal(first_moment[id(variables[key])], value)
+    *state, step, seed = run_step.load_state(trained / "params-0000004.npz")
+    assert int(optimizer.step) == step == 4 and int(progress.seed) == seed == SEED
+    for variables, arrays in zip(export_step.state_variables(model, optimizer), state):
+        assert variables.keys() == arrays.keys()
+        for key, value in arrays.items():
+            np.testing.assert_array_equal(variables[key], value)
 
 
 def test_parameters_of_another_model_are_refused_and_nothing_is_written(trained, tmp_path):
@@ -178,7 +184,7 @@ def test_parameters_of_another_model_are_refused_and_nothing_is_written(trained,
     overrides = [*OVERRIDES, "n_z=5", f"checkpoint_dir={directory}"]
     with pytest.raises(UserError, match="of another model"):
         import_params.import_params(
-            str(trained / "params-0000003.npz"), "tetrominoes", overrides
+            str(trained / "params-0000004.npz"), "tetrominoes", overrides
         )
     assert not directory.exists()
 
