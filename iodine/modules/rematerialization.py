@@ -40,6 +40,9 @@ def rematerialize(function, *inputs):
                 unconnected_gradients="zero",
             )
             d_inputs, d_variables = gradients[: len(later_inputs)], gradients[len(later_inputs) :]
+            # Whatever comes before waits until the results of this call can be forgotten again.
+            with tf.control_dependencies(d_variables):
+                d_inputs = [tf.identity(d) for d in d_inputs]
             return (d_inputs, d_variables) if variables else d_inputs
 
         return tf.nest.flatten(outputs), gradient
