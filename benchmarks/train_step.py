@@ -60,6 +60,8 @@ FULL_LAYERS = {
     "NarrowConv2D": snt.Conv2D,
 }
 
+TWO_DEVICES = "two logical devices"
+
 # {variant: (layers done in full, config updates)}
 VARIANTS = {
     "plain": (list(FULL_LAYERS), {}),
@@ -73,6 +75,8 @@ VARIANTS = {
         [],
         {"precision": "mixed_bfloat16", "rematerialize": True},
     ),
+    # The batch split over two devices that share this CPU: what a strategy itself costs.
+    TWO_DEVICES: ([], {}),
 }
 
 
@@ -139,15 +143,24 @@ def measure_variant(name, variant, batch_size, num_repeats, updates):
         setattr(networks, layer, FULL_LAYERS[layer])
     config = get_config(name, {"batch_size": batch_size, **updates, **variant_updates})
     config["model"]["factor_evaluator"] = None
-    model, optimizer = build(config["model"]), build(config["optimizer"])
+    strategy = tf.distribute.get_strategy()
+    if variant == TWO_DEVICES:
+        devices = [tf.config.LogicalDeviceConfiguration()] * 2
+        (cpu,) = tf.config.list_physical_devices("CPU")
+        tf.config.set_logical_device_configuration(cpu, devices)
+        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     image_shape = (*config["data"]["image_dim"], 3)
-    model.initialize(image_shape)
-    learner = training.Learner(model, optimizer, 0, tf.distribute.get_strategy())
+    with training.replica_local_variables(strategy):
+        model, optimizer = build(config["model"]), build(config["optimizer"])
+        model.initialize(image_shape)
+    learner = training.Learner(model, optimizer, 0, strategy)
     label = tf.random.uniform([batch_size, 1, *image_shape[:2]], maxval=4, dtype=tf.int32)
     batch = {
         "image": tf.random.uniform([batch_size, 1, *image_shape]),
         "mask": tf.one_hot(label, 4, axis=2)[..., None],
     }
+    batches = training.distribute(strategy, tf.data.Dataset.from_tensors(batch).repeat())
+    batch = next(batches)
     seconds = median_seconds(lambda: learner.step(batch)["loss/total"].numpy(), num_repeats)
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return {"seconds": seconds, "peak_gb": peak_gb}
@@ -173,6 +186,8 @@ def report(name, batch_size, num_repeats, variants):
     print("| --- | --- | --- | --- | --- | --- |")
     plain = None
     for variant in variants:
+        if variant == TWO_DEVICES and batch_size % 2:
+            continue
         result = run_in_process(name, variant, batch_size, num_repeats)
         speed = batch_size / result["seconds"]
         plain = plain or speed
