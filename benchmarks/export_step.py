@@ -194,12 +194,8 @@ def training_step(model, optimizer, images_spec):
 
 def first_images(dataset, seed, num_images):
     """Returns the first training scenes as uint8 [N, (T,) H, W, C]."""
-    images = []
-    for batch in dataset("train", seed=seed):
-        images += list(np.rint(batch["image"].numpy() * 255.0).astype(np.uint8))
-        if len(images) >= num_images:
-            break
-    images = np.stack(images[:num_images])
+    scenes = dataset("train", seed=seed).unbatch().take(num_images).as_numpy_iterator()
+    images = np.stack([np.rint(scene["image"] * 255.0).astype(np.uint8) for scene in scenes])
     return images[:, 0] if images.shape[1] == 1 else images
 
 
