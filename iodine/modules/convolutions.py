@@ -51,20 +51,22 @@ class BroadcastConv2D(snt.Conv2D):
         num_vectors, n_i = vectors.shape
         _, height, width, channels = image.shape
         self._initialize(tf.zeros([1, height, width, n_i + channels]))
-        w_vectors, w_image = tf.split(self.w, [n_i, channels], axis=2)
+        # In mixed precision too, sums over taps are float32, as they are within a convolution.
+        dtype, vectors = vectors.dtype, tf.cast(vectors, tf.float32)
+        w_vectors, w_image = tf.split(tf.cast(self.w, tf.float32), [n_i, channels], axis=2)
 
         k_h, k_w, _, n_o = self.w.shape
         rows = taps_inside(height, k_h, self.stride, self.conv_padding)  # [H', k_h]
         columns = taps_inside(width, k_w, self.stride, self.conv_padding)  # [W', k_w]
-        rows, columns = tf.cast(rows, vectors.dtype), tf.cast(columns, vectors.dtype)
         taps = tf.einsum("ni,abio->nabo", vectors, w_vectors)  # [N, k_h, k_w, O]
         taps = tf.matmul(rows, tf.reshape(taps, [num_vectors, k_h, k_w * n_o]))
         taps = tf.reshape(taps, [num_vectors, rows.shape[0], k_w, n_o])  # [N, H', k_w, O]
         outputs = tf.matmul(columns, taps)  # [N, H', W', O]
-        if not channels:
-            return outputs + self.b
-        image = tf.nn.conv2d(image, w_image, self.stride, self.conv_padding)  # [1, H', W', O]
-        return outputs + (image + self.b)
+        constant = tf.cast(self.b, tf.float32)
+        if channels:
+            image = tf.cast(image, tf.float32)
+            constant = constant + tf.nn.conv2d(image, w_image, self.stride, self.conv_padding)
+        return tf.cast(outputs + constant, dtype)
 
 
 class SlotConv2D(snt.Conv2D):
@@ -141,7 +143,11 @@ def narrow_conv2d(x, w):
 
 
 class NarrowConv2D(snt.Conv2D):
-    """Convolution to few channels; strides other than 1 and the like go the usual way."""
+    """Convolution to few channels; strides other than 1 and the like go the usual way.
+
+    The result is float32 in mixed precision too: it holds the mask logits and the pixel parameters,
+    and bfloat16's steps of 1/256 would be coarse beside a pixel's standard deviation of 0.03.
+    """
 
     def __call__(self, x):
         """Convolves [N, H, W, I] to [N, H', W', output channels]."""
@@ -149,4 +155,5 @@ class NarrowConv2D(snt.Conv2D):
         k_h, k_w = self.w.shape[:2]
         if self.stride != 1 or self.conv_padding != "SAME" or k_h % 2 == 0 or k_w % 2 == 0:
             return super().__call__(x)
-        return narrow_conv2d(x, tf.convert_to_tensor(self.w)) + self.b
+        x, w = tf.cast(x, tf.float32), tf.cast(self.w, tf.float32)
+        return narrow_conv2d(x, w) + tf.cast(self.b, tf.float32)
