@@ -204,9 +204,8 @@ class Learner(tf.Module):
         }
 
 
-    @tf.function(autograph=False)
     def steps(self, batches, num_steps):
-        """Updates the parameters several times in one call, which spares the host's part.
+        """Updates the parameters several times.
 
         Args:
           batches: what `distribute` returned.
@@ -215,6 +214,14 @@ class Learner(tf.Module):
         Returns:
           The scalars of each step, {name: float32 [num_steps]}.
         """
+        if num_steps == 1:
+            scalars = self.step(next(batches))
+            return {name: value[None] for name, value in scalars.items()}
+        return self._steps_in_one_call(batches, num_steps)
+
+    @tf.function(autograph=False)
+    def _steps_in_one_call(self, batches, num_steps):
+        """As `steps`, compiled as one, which spares the host's part between them."""
         first = self.step(next(batches))
         results = {
             name: tf.TensorArray(tf.float32, num_steps).write(0, value)
@@ -225,8 +232,7 @@ class Learner(tf.Module):
             scalars = self.step(next(batches))
             return i + 1, {name: array.write(i, scalars[name]) for name, array in results.items()}
 
-        if num_steps > 1:
-            _, results = tf.while_loop(lambda i, _: i < num_steps, body, [1, results])
+        _, results = tf.while_loop(lambda i, _: i < num_steps, body, [1, results])
         return {name: array.stack() for name, array in results.items()}
 
 
@@ -376,6 +382,8 @@ def train(
         raise UserError(
             f"batch_size={batch_size} cannot be split over {strategy.num_replicas_in_sync} devices"
         )
+    if steps_per_call > 1 and strategy.cluster_resolver is not None:
+        raise UserError("steps_per_call has to be 1 where several workers train together")
     for every in (save_summaries_steps, save_checkpoint_steps, stop_after_steps):
         if every % steps_per_call:
             raise UserError(

@@ -5,6 +5,7 @@ import os
 import pty
 import signal
 import socket
+import termios
 
 import numpy as np
 import pytest
@@ -74,6 +75,7 @@ def test_a_run_prints_records_and_saves_what_it_should(finished):
 def test_on_a_terminal_a_bar_shows_speed_loss_and_ari_and_in_a_pipe_none(finished, tmp_path):
     assert "images_s" not in (finished / "stdout").read_text()
     terminal, process_side = pty.openpty()
+    termios.tcsetwinsize(process_side, (40, 140))  # rows and columns
     words = tiny.arguments(checkpoint_dir=tmp_path / "c", stop_after_steps=3)
     process = tiny.start(*words, stdout=process_side, stderr=process_side)
     os.close(process_side)
