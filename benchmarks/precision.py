@@ -62,8 +62,8 @@ def main():
         for axis, values in zip(axes, curves.values()):
             steps = STEPS_PER_POINT * np.arange(1, len(values) + 1)
             axis.plot(steps, values, label=precision, linewidth=1.2)
-    axes[0].set(xlabel="step", ylabel="loss (nats an image)", yscale="symlog")
-    axes[1].set(xlabel="step", ylabel="foreground ARI of the training batches")
+    axes[0].set(xlabel="step", ylabel="loss (nats an image)", ylim=(None, 0))
+    axes[1].set(xlabel="step", ylabel="foreground ARI", ylim=(0, None))
     axes[0].legend(frameon=False)
     figure.savefig(args.out, dpi=120)
 
