@@ -182,7 +182,14 @@ def test_killed_generation_continues_to_the_same_bytes(three_parts, tmp_path, ca
 def test_interrupt_ends_with_one_line_and_leaves_no_file(tmp_path):
     path = tmp_path / "interrupted"
     arguments = "tetrominoes", "--num-examples", 60000, "--workers", 1, "--out", path
-    process = subprocess.Popen(command(*arguments), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(*arguments),
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts background jobs, and so all that they start, deaf to SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while not list(tmp_path.glob("*.parts/*.tfrecords")):
         assert process.poll() is None
         time.sleep(0.02)
