@@ -21,12 +21,12 @@ import subprocess
 import sys
 import threading
 
-import google_crc32c
 import tqdm
 
 from multi_object_datasets import generators
 from multi_object_datasets.errors import DatasetError
 from multi_object_datasets.generators.worker import SPLITS
+from multi_object_datasets.records import masked_crc
 
 
 class _Worker:
@@ -71,12 +71,6 @@ class _Worker:
         self._process.stdout.close()
 
 
-def _masked_crc(data):
-    """Returns the checksum that TFRecord files store: a rotated CRC-32C plus a constant."""
-    crc = google_crc32c.value(data)
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
-
-
 def _write_part(part, records):
     """Writes a GZIP TFRecord file under a temporary name and renames it when it is whole."""
     temporary = part.with_suffix(".partial")
@@ -85,7 +79,7 @@ def _write_part(part, records):
         with gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as stream:
             for record in records:
                 length = struct.pack("<Q", len(record))
-                stream.write(length + _masked_crc(length) + record + _masked_crc(record))
+                stream.write(length + masked_crc(length) + record + masked_crc(record))
     os.replace(temporary, part)
 
 

@@ -74,11 +74,15 @@ class _ChecksumError(Exception):
     """A TFRecord checksum that does not match."""
 
 
-def _check_crc(data, stored, what):
-    """Compares data with its stored masked CRC-32C, as TFRecord files define it."""
+def masked_crc(data):
+    """Returns the checksum that TFRecord files store: a rotated CRC-32C plus a constant."""
     crc = google_crc32c.value(data)
-    masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-    if struct.pack("<I", masked) != stored:
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def _check_crc(data, stored, what):
+    """Compares data with its stored checksum."""
+    if masked_crc(data) != stored:
         raise _ChecksumError(what)
 
 
