@@ -78,8 +78,9 @@ def restore(path, **objects):
         have been created.
 
     Raises:
-      UserError: if any variable of the objects is missing, left over or of another shape, or the
-        checkpoint cannot be read; no variable is changed in the first case.
+      UserError: if an object is missing as a whole, or any variable of the objects is missing, left
+        over or of another shape, or the checkpoint cannot be read; no variable is changed but in
+        the last case.
     """
     checkpoint = tf.train.Checkpoint(**objects)
     try:
@@ -94,6 +95,12 @@ def restore(path, **objects):
             for key, variable in variable_keys(checkpoint).items()
             if key.split("/")[0] in objects
         }
+        absent = objects.keys() - {key.split("/")[0] for key in found}
+        if absent:
+            raise UserError(
+                f"the checkpoint '{path}' holds no {' and no '.join(sorted(absent))}: it is for "
+                "`evaluate` and `visualize`, and training cannot go on from it"
+            )
         differences = shape_differences(wanted, found)
         if differences:
             raise UserError(

@@ -261,6 +261,19 @@ def evaluate(batch_size, eval_images, factor_regression, out, seed):
 
 
 @ex.command(unobserved=True)
+def export_weights(checkpoint_dir, out):
+    """Writes the latest checkpoint's model alone, without optimizer, as a checkpoint in out=DIR."""
+    from iodine import checkpoints
+
+    if out is None:
+        raise UserError("say where to write: out=DIR, for example out=exported")
+    path = checkpoints.latest_checkpoint(checkpoint_dir)
+    _, model = restored_model()
+    step = int(path.rsplit("-", 1)[1])
+    print(f"exported '{path}' to '{checkpoints.CheckpointWriter(out, model=model).save(step)}'")
+
+
+@ex.command(unobserved=True)
 def convert(reference_checkpoint, checkpoint_dir, seed):
     """Converts reference_checkpoint=PATH of the original IODINE to one in checkpoint_dir=DIR."""
     from iodine import convert_checkpoint

@@ -9,17 +9,26 @@ import tensorflow as tf
 
 
 class ExponentialDecay:
-    """Learning rate that falls smoothly: initial · decay_rate^(step / decay_steps)."""
+    """Learning rate that falls smoothly: initial · decay_rate^(step / decay_steps).
 
-    def __init__(self, initial_learning_rate, decay_rate, decay_steps):
+    Over the first `warmup_steps` updates it is multiplied by a factor that rises linearly to 1.
+    """
+
+    def __init__(self, initial_learning_rate, decay_rate, decay_steps, warmup_steps=0):
         self.initial_learning_rate = initial_learning_rate
         self.decay_rate = decay_rate
         self.decay_steps = decay_steps
+        self.warmup_steps = warmup_steps
 
     def __call__(self, step):
         """Returns the learning rate at an integer step, float32 []."""
-        exponent = tf.cast(step, tf.float32) / self.decay_steps
-        return self.initial_learning_rate * tf.pow(tf.constant(self.decay_rate), exponent)
+        step = tf.cast(step, tf.float32)
+        rate = self.initial_learning_rate * tf.pow(
+            tf.constant(self.decay_rate), step / self.decay_steps
+        )
+        if self.warmup_steps:
+            rate *= tf.minimum((step + 1.0) / self.warmup_steps, 1.0)
+        return rate
 
 
 class Adam(snt.Optimizer):

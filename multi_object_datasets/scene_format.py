@@ -169,6 +169,7 @@ def _known_formats():
     """All formats, the ones with most features first, as a scene may have further features."""
     # Imported here because the modules describe their formats with this one.
     from multi_object_datasets import (
+        balls,
         cater_with_masks,
         clevr_with_masks,
         multi_dsprites,
@@ -178,7 +179,10 @@ def _known_formats():
     )
 
     formats = itertools.chain(
-        [m.scene_format() for m in (tetrominoes, clevr_with_masks, shapes, cater_with_masks)],
+        [
+            m.scene_format()
+            for m in (tetrominoes, clevr_with_masks, shapes, balls, cater_with_masks)
+        ],
         *(
             [m.scene_format(variant) for variant in m.MAX_NUM_ENTITIES]
             for m in (multi_dsprites, objects_room)

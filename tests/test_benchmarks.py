@@ -1,5 +1,6 @@
 """The benchmarks run and count work right; how fast anything is, no test says."""
 
+import json
 import subprocess
 import sys
 
@@ -67,3 +68,25 @@ def test_the_training_step_benchmark_prints_a_row_for_each_variant():
     rows = [line for line in result.stdout.splitlines() if line.startswith("| ")][2:]
     assert [row.split(" | ")[0] for row in rows] == ["| plain", "| mixed_bfloat16"]
     assert "1.00 |" in rows[0]
+
+
+def test_seeds_trains_evaluates_and_draws_each_seed_once(tmp_path):
+    updates = tiny.arguments(stop_after_steps=2, eval_images=2)[1:]
+    updates = [word for word in updates if not word.startswith("seed=")]
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "benchmarks.seeds", *updates, "--seeds", "0", "1"]
+    command += ["--out", str(out)]
+
+    def table():
+        result = subprocess.run(command, cwd=tiny.ROOT, capture_output=True, text=True, check=True)
+        return sorted(result.stdout.splitlines()[2:])
+
+    first = table()
+    assert [row.split(" | ")[:2] for row in first] == [["| float32", "0"], ["| float32", "1"]]
+    for seed in (0, 1):
+        figures = json.loads((out / f"float32-{seed}.json").read_text())
+        assert figures["curves"]["loss"]["steps"] == [1, 2]
+        assert f"{figures['evaluation']['ari_nobg']['mean']:.4f}" in first[seed]
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert table() == first  # read, not trained again: Sacred's folder of a run is there still
+    assert [path.name for path in out.glob("sacred-*/*/run.json")] == ["run.json"] * 2

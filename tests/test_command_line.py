@@ -5,6 +5,7 @@ import json
 import shutil
 
 import pytest
+import tensorflow as tf
 
 from iodine import configurations, main
 from tests import tiny
@@ -175,6 +176,20 @@ def test_a_run_of_its_own_is_never_trained_over_and_evaluates(capsys, tmp_path):
         assert entry["mean"] == pytest.approx(entry["per_iteration"][-1])
         assert entry["stderr"] >= 0
     assert set(report["factors"]) == {"position", "color", "shape"}
+
+    # The weights alone give the same figures; training cannot go on from them.
+    exported = tmp_path / "exported"
+    command = ["export_weights", *tiny.arguments(**trained)]
+    assert "out=DIR" in error_line(capsys, *command)
+    assert run(capsys, *command, f"out={exported}")[0] == 0
+    names = {name for name, _ in tf.train.list_variables(str(exported))}
+    assert any(name.startswith("model/") for name in names)
+    assert not any(name.startswith("optimizer/") for name in names)
+    alone, again = {**trained, "checkpoint_dir": exported}, tmp_path / "again.json"
+    assert run(capsys, "evaluate", *tiny.arguments(**alone, out=again))[0] == 0
+    assert json.loads(again.read_text()) == report
+    line = error_line(capsys, *tiny.arguments(**alone, continue_run=True))
+    assert "holds no optimizer" in line
 
     # More slots and more iterations than in training.
     more = {**trained, "num_components": 6, "num_iters": 4}

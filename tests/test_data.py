@@ -11,6 +11,7 @@ from iodine.main import build, get_config
 from iodine.modules import data
 from iodine.modules.utils import UserError
 from multi_object_datasets import (
+    balls,
     clevr_with_masks,
     multi_dsprites,
     objects_room,
@@ -165,8 +166,13 @@ def test_the_stream_shuffles_within_its_buffer_and_starts_at_any_step(tmp_path):
          {}, (6, 32, 32, 3)),
         (data.Shapes, shapes.scene_format(), {"image_dim": [28, 28]},
          {"shape": 1, "x": 1, "y": 1}, (1, 28, 28, 1)),
+        (data.Balls, balls.scene_format(), {"image_dim": [14, 14]},
+         {"color": 3, "position": 2}, (1, 14, 14, 3)),
     ],
-    ids=["clevr", "clevr gray", "multi_dsprites", "tetrominoes", "room", "sequences", "shapes"],
+    ids=[
+        "clevr", "clevr gray", "multi_dsprites", "tetrominoes", "room", "sequences", "shapes",
+        "balls",
+    ],
 )
 def test_every_data_set_gives_what_the_model_takes(
     tmp_path, constructor, fmt, options, factors, image_shape
@@ -244,13 +250,19 @@ def test_wrong_requests_and_files_are_one_clear_error(tmp_path):
             data.Shapes(path, 1, [28, 28], cache=cache)("train")
 
 
-def test_the_default_tetrominoes_file_is_generated_once(tmp_path, monkeypatch, capfd):
+@pytest.mark.parametrize(
+    "config, constructor, name",
+    [("tetrominoes", data.Tetrominoes, "tetrominoes"), ("demo", data.Balls, "balls")],
+)
+def test_the_default_file_is_generated_once(
+    tmp_path, monkeypatch, capfd, config, constructor, name
+):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(data.Tetrominoes, "num_examples", 6)
-    plan = {**get_config("tetrominoes", {"batch_size": 3})["data"]}
+    monkeypatch.setattr(constructor, "num_examples", 6)
+    plan = {**get_config(config, {"batch_size": 3})["data"]}
     (batch,) = build(plan)("summary").take(1).as_numpy_iterator()
     assert batch["visibility"].tolist() == np.ones([3, 4]).tolist()
-    line = "no multi_object_datasets/tetrominoes_train.tfrecords yet: generating 6 scenes"
+    line = f"no multi_object_datasets/{name}_train.tfrecords yet: generating 6 scenes"
     assert line in capfd.readouterr().err
     build(plan)("train")
     assert line not in capfd.readouterr().err

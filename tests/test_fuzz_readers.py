@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from multi_object_datasets import (
+    balls,
     clevr_with_masks,
     multi_dsprites,
     objects_room,
@@ -28,6 +29,7 @@ CASES_PER_DAMAGE = 60
 FORMATS = [
     tetrominoes.scene_format(),
     shapes.scene_format(),
+    balls.scene_format(),
     multi_dsprites.scene_format("binarized"),
     multi_dsprites.scene_format("colored_on_grayscale"),
     multi_dsprites.scene_format("colored_on_colored"),

@@ -107,6 +107,12 @@ FORMATS = {
         "color": floats(5, 3),
         **{name: floats(5) for name in SPRITES},
     },
+    ("balls", None): {
+        "image": one_byte_strings(14, 14, 3),
+        "mask": one_byte_strings(4, 14, 14, 1),
+        "color": floats(4, 3),
+        **{name: floats(4) for name in ("x", "y", "visibility")},
+    },
     ("shapes", None): {
         "image": one_byte_strings(28, 28, 1),
         "mask": one_byte_strings(4, 28, 28, 1),

@@ -7,6 +7,7 @@ import pytest
 
 from multi_object_datasets import generators
 from multi_object_datasets.generators import (
+    balls,
     multi_dsprites,
     shapes,
     tetrominoes,
@@ -64,12 +65,12 @@ def test_tetrominoes_pixels_of_a_hand_made_scene():
 
 
 def test_tetrominoes_shape_codes_are_the_19_orientations():
-    blocks = {code: tetrominoes.PIXELS[code][::5, ::5] for code in tetrominoes.SHAPES}
-    assert sorted(blocks) == list(range(1, 20))
-    assert all(shape.sum() == 4 for shape in blocks.values())
-    assert len({(shape.shape, shape.tobytes()) for shape in blocks.values()}) == 19
-    np.testing.assert_array_equal(blocks[6], [[1, 1, 1], [0, 0, 1]])
-    np.testing.assert_array_equal(blocks[13], [[0, 1], [1, 1], [1, 0]])
+    balls = {code: tetrominoes.PIXELS[code][::5, ::5] for code in tetrominoes.SHAPES}
+    assert sorted(balls) == list(range(1, 20))
+    assert all(shape.sum() == 4 for shape in balls.values())
+    assert len({(shape.shape, shape.tobytes()) for shape in balls.values()}) == 19
+    np.testing.assert_array_equal(balls[6], [[1, 1, 1], [0, 0, 1]])
+    np.testing.assert_array_equal(balls[13], [[0, 1], [1, 1], [1, 0]])
 
 
 def test_tetrominoes_do_not_overlap_and_use_17_shapes_6_colors_and_the_whole_image():
@@ -184,3 +185,21 @@ def test_shapes_lie_in_the_image_in_order_and_are_binary():
         )
         assert scene["x"][3] == np.float32((columns[0] + columns[-1] + 1) / 2 / 28)
         assert scene["y"][3] == np.float32((rows[0] + rows[-1] + 1) / 2 / 28)
+
+
+def test_balls_are_whole_apart_and_where_the_factors_say():
+    drawn = scenes("balls", 60)
+    for scene in drawn:
+        assert_one_hot(scene["mask"], entity_axis=0)
+        for entity in (1, 2, 3):
+            shown = scene["mask"][entity, ..., 0] == 255
+            top, left = int(scene["y"][entity]), int(scene["x"][entity])
+            np.testing.assert_array_equal(shown[top : top + 5, left : left + 5], balls.BALL)
+            assert shown.sum() == balls.BALL.sum() == 21
+            assert (scene["image"][shown] == 255 * scene["color"][entity]).all()
+        assert not scene["image"][scene["mask"][0, ..., 0] == 255].any()
+    assert {tuple(c) for scene in drawn for c in scene["color"][1:]} == {
+        tuple(c) for c in tetrominoes.COLORS
+    }
+    for name in ("x", "y"):
+        assert {p for scene in drawn for p in scene[name][1:]} == set(range(10))

@@ -242,6 +242,12 @@ def test_the_learning_rate_falls_to_a_tenth_over_the_decay_steps():
     assert float(rate(tf.constant(1000, tf.int64))) == pytest.approx(0.03)
 
 
+def test_the_learning_rate_warms_up_linearly():
+    rate = ExponentialDecay(0.3, decay_rate=1.0, decay_steps=1000, warmup_steps=4)
+    rates = [float(rate(tf.constant(step, tf.int64))) for step in range(6)]
+    assert rates == pytest.approx([0.075, 0.15, 0.225, 0.3, 0.3, 0.3])
+
+
 # ---------------------------------------------------------------- the model
 
 

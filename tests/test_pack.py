@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from multi_object_datasets import (
+    balls,
     clevr_with_masks,
     image_ops,
     multi_dsprites,
@@ -45,6 +46,7 @@ def assert_holds(packed, scenes):
     [
         tetrominoes.scene_format(),
         shapes.scene_format(),
+        balls.scene_format(),
         multi_dsprites.scene_format("binarized"),
         objects_room.scene_format("train"),
         objects_room.scene_format("sequences"),

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from multi_object_datasets import (
+    balls,
     cater_with_masks,
     clevr_with_masks,
     multi_dsprites,
@@ -24,6 +25,7 @@ from tests import scene_files
 # Data set, variant, shape of image and mask, and the number of features.
 FORMATS = [
     (tetrominoes, None, (35, 35, 3), (4, 35, 35, 1), 7),
+    (balls, None, (14, 14, 3), (4, 14, 14, 1), 6),
     (shapes, None, (28, 28, 1), (4, 28, 28, 1), 6),
     (multi_dsprites, "binarized", (64, 64, 1), (4, 64, 64, 1), 9),
     (multi_dsprites, "colored_on_grayscale", (64, 64, 3), (6, 64, 64, 1), 9),

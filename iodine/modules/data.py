@@ -8,6 +8,7 @@ from typing import ClassVar
 from iodine.modules.scene_dataset import SceneDataset
 from iodine.modules.utils import UserError
 from multi_object_datasets import (
+    balls,
     clevr_with_masks,
     multi_dsprites,
     objects_room,
@@ -71,14 +72,12 @@ class MultiDSprites(SceneDataset):
 
 
 @dataclasses.dataclass(eq=False)
-class Tetrominoes(SceneDataset):
-    """Tetrominoes. Its default file is generated if it is not there."""
+class _Generated(SceneDataset):
+    """A data set whose default file is generated if it is not there."""
 
-    scene_format = tetrominoes.scene_format()
-    factors: ClassVar = {"color": ["color"], "shape": ["shape"], "position": ["x", "y"]}
-    how_to_get_it = f"{_generate('tetrominoes')}, {_download('tetrominoes')}"
-    default_path = Path("multi_object_datasets", "tetrominoes_train.tfrecords")
-    num_examples = 60000  # As many as the paper trained on.
+    name: ClassVar[str]  # Of the generator.
+    default_path: ClassVar[Path]
+    num_examples: ClassVar[int]
 
     def _make_file(self):
         if Path(self.path) != self.default_path:
@@ -90,9 +89,31 @@ class Tetrominoes(SceneDataset):
         with pack.only_one_process(path):
             if not path.exists():
                 print(f"no {path} yet: generating {self.num_examples} scenes", file=sys.stderr)
-                generate.generate(
-                    "tetrominoes", num_examples=self.num_examples, path=path, seed=0
-                )
+                generate.generate(self.name, num_examples=self.num_examples, path=path, seed=0)
+
+
+@dataclasses.dataclass(eq=False)
+class Tetrominoes(_Generated):
+    """Tetrominoes. Its default file is generated if it is not there."""
+
+    scene_format = tetrominoes.scene_format()
+    factors: ClassVar = {"color": ["color"], "shape": ["shape"], "position": ["x", "y"]}
+    how_to_get_it = f"{_generate('tetrominoes')}, {_download('tetrominoes')}"
+    name = "tetrominoes"
+    default_path = Path("multi_object_datasets", "tetrominoes_train.tfrecords")
+    num_examples = 60000  # As many as the paper trained on.
+
+
+@dataclasses.dataclass(eq=False)
+class Balls(_Generated):
+    """Balls. Its default file is generated if it is not there."""
+
+    scene_format = balls.scene_format()
+    factors: ClassVar = {"color": ["color"], "position": ["x", "y"]}
+    how_to_get_it = _generate("balls")
+    name = "balls"
+    default_path = Path("multi_object_datasets", "balls_train.tfrecords")
+    num_examples = 30000
 
 
 @dataclasses.dataclass(eq=False)

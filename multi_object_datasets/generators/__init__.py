@@ -12,7 +12,7 @@ import importlib
 
 from multi_object_datasets.errors import DatasetError
 
-NAMES = ("tetrominoes", "multi_dsprites", "clevr_with_masks", "objects_room", "shapes")
+NAMES = ("tetrominoes", "multi_dsprites", "clevr_with_masks", "objects_room", "shapes", "balls")
 
 
 def load(name, variant=None):

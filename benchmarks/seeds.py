@@ -1,0 +1,113 @@
+"""How well a config trains, seed by seed: `python -m benchmarks.seeds CONFIG [key=value ...]`.
+
+Trains with each seed, in each of the given precisions, by the command line and on one core, as many
+at a time as there are cores. Evaluates on held-out scenes, prints a table and draws all curves.
+Everything goes to the directory OUT: curves.png, and for each run its checkpoints, what Sacred
+recorded, its figures (NAME.json) and all that was printed (NAME.log). Runs that OUT already has the
+figures of are not repeated.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import os
+import pathlib
+import queue
+import subprocess
+import sys
+import time
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt  # noqa: E402
+
+MODULE = [sys.executable, "-m", "iodine.main"]
+
+
+def train_and_evaluate(config, updates, name, out, core):
+    """Writes the run's figures: {"minutes" that training took, "curves": Sacred's metrics,
+    "evaluation": what `evaluate` gives}.
+    """
+    config = ["with", config, *updates]
+    observed, checkpoint, report = out / f"sacred-{name}", out / name, out / f"report-{name}.json"
+    on_core = ["taskset", "--cpu-list", str(core), *MODULE]
+    train = ["-F", str(observed), *config, f"checkpoint_dir={checkpoint}"]
+    evaluate = ["evaluate", *config, f"checkpoint_dir={checkpoint}_1", f"out={report}"]
+    with open(out / f"{name}.log", "w") as log:
+        began = time.monotonic()
+        subprocess.run([*on_core, *train], check=True, stdout=log, stderr=log)
+        minutes = (time.monotonic() - began) / 60
+        subprocess.run([*on_core, *evaluate], check=True, stdout=log, stderr=log)
+    figures = {
+        "minutes": minutes,
+        "curves": json.loads((observed / "1" / "metrics.json").read_text()),
+        "evaluation": json.loads(report.read_text()),
+    }
+    (out / f"{name}.json").write_text(json.dumps(figures))
+
+
+def draw(curves, path):
+    """Draws curves {(precision, seed): Sacred's metrics}, one colour for each precision."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
+    precisions = list(dict.fromkeys(precision for precision, _ in curves))
+    for (precision, _), metrics in curves.items():
+        color = f"C{precisions.index(precision)}"
+        for axis, name in zip(axes, ("loss", "ari")):
+            axis.plot(*(metrics[name][k] for k in ("steps", "values")), color=color, linewidth=0.8)
+    for index, precision in enumerate(precisions):
+        axes[1].plot([], [], color=f"C{index}", label=precision)
+    axes[0].set(xlabel="step", ylabel="loss (nats an image)")
+    axes[1].set(xlabel="step", ylabel="foreground ARI", ylim=(0, 1))
+    axes[1].legend(frameon=False)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("config")
+    parser.add_argument("updates", nargs="*", metavar="key=value", help="as on the command line")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--precisions", nargs="+", default=["float32"])
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/seeds"))
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    cores = queue.SimpleQueue()
+    for core in os.sched_getaffinity(0):
+        cores.put(core)
+
+    def run(precision, seed):
+        name = f"{precision}-{seed}"
+        file = args.out / f"{name}.json"
+        if not file.exists():
+            core = cores.get()
+            updates = [*args.updates, f"precision={precision}", f"seed={seed}"]
+            train_and_evaluate(args.config, updates, name, args.out, core)
+            cores.put(core)
+        return json.loads(file.read_text())
+
+    print("| precision | seed | minutes | foreground ARI | ARI | MSE |")
+    print("| --- | --- | --- | --- | --- | --- |", flush=True)
+    curves = {}
+    with concurrent.futures.ThreadPoolExecutor(cores.qsize()) as executor:
+        runs = {
+            executor.submit(run, precision, seed): (precision, seed)
+            for precision in args.precisions
+            for seed in args.seeds
+        }
+        for future in concurrent.futures.as_completed(runs):
+            precision, seed = runs[future]
+            figures = future.result()
+            curves[precision, seed] = figures["curves"]
+            means = " | ".join(
+                f"{figures['evaluation'][name]['mean']:.4f}" for name in ("ari_nobg", "ari", "mse")
+            )
+            print(f"| {precision} | {seed} | {figures['minutes']:.1f} | {means} |", flush=True)
+            # Drawn after each run, so that what was stopped leaves what it has.
+            draw(dict(sorted(curves.items())), args.out / "curves.png")
+
+
+if __name__ == "__main__":
+    main()
