@@ -1,6 +1,7 @@
 """The command line: `python -m iodine.main [COMMAND] with CONFIG key=value ...`."""
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -27,6 +28,8 @@ __all__ = ["build", "ex", "get_config"]
 # Sacred's default would turn stdout into a pipe, and a progress bar needs to see the terminal.
 SETTINGS.CAPTURE_MODE = "sys"
 SETTINGS.CONFIG.READ_ONLY_CONFIG = False
+# Sacred shows what any library logs; TensorFlow's notes at every checkpoint say nothing to users.
+logging.getLogger("absl").setLevel(logging.WARNING)
 
 NAMED_CONFIGS = ", ".join(scope.__name__ for scope in configurations.NAMED_CONFIGS)
 
