@@ -82,10 +82,12 @@ def main():
         name = f"{precision}-{seed}"
         file = args.out / f"{name}.json"
         if not file.exists():
-            core = cores.get()
             updates = [*args.updates, f"precision={precision}", f"seed={seed}"]
-            train_and_evaluate(args.config, updates, name, args.out, core)
-            cores.put(core)
+            core = cores.get()
+            try:
+                train_and_evaluate(args.config, updates, name, args.out, core)
+            finally:  # Without its core the runs after a failed one would wait for ever.
+                cores.put(core)
         return json.loads(file.read_text())
 
     print("| precision | seed | minutes | foreground ARI | ARI | MSE |")

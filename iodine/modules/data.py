@@ -75,21 +75,20 @@ class MultiDSprites(SceneDataset):
 class _Generated(SceneDataset):
     """A data set whose default file is generated if it is not there."""
 
-    name: ClassVar[str]  # Of the generator.
-    default_path: ClassVar[Path]
     num_examples: ClassVar[int]
 
     def _make_file(self):
-        if Path(self.path) != self.default_path:
+        name = self.scene_format.name
+        path = Path("multi_object_datasets", f"{name}_train.tfrecords")
+        if Path(self.path) != path:
             super()._make_file()
         from multi_object_datasets import generate  # Needed only here.
 
-        path = self.default_path
         path.parent.mkdir(exist_ok=True)
         with pack.only_one_process(path):
             if not path.exists():
                 print(f"no {path} yet: generating {self.num_examples} scenes", file=sys.stderr)
-                generate.generate(self.name, num_examples=self.num_examples, path=path, seed=0)
+                generate.generate(name, num_examples=self.num_examples, path=path, seed=0)
 
 
 @dataclasses.dataclass(eq=False)
@@ -99,8 +98,6 @@ class Tetrominoes(_Generated):
     scene_format = tetrominoes.scene_format()
     factors: ClassVar = {"color": ["color"], "shape": ["shape"], "position": ["x", "y"]}
     how_to_get_it = f"{_generate('tetrominoes')}, {_download('tetrominoes')}"
-    name = "tetrominoes"
-    default_path = Path("multi_object_datasets", "tetrominoes_train.tfrecords")
     num_examples = 60000  # As many as the paper trained on.
 
 
@@ -111,8 +108,6 @@ class Balls(_Generated):
     scene_format = balls.scene_format()
     factors: ClassVar = {"color": ["color"], "position": ["x", "y"]}
     how_to_get_it = _generate("balls")
-    name = "balls"
-    default_path = Path("multi_object_datasets", "balls_train.tfrecords")
     num_examples = 30000
 
 
