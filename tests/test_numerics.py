@@ -279,3 +279,24 @@ def test_without_noise_every_call_draws_anew():
     batch = next(iter(build(config["data"])("summary")))
     first, second = model.eval(batch), model.eval(batch)
     assert not np.allclose(first["latent"]["z"], second["latent"]["z"])
+
+
+def test_the_kl_weight_counts_in_the_loss_and_in_the_gradient_that_refines():
+    config = get_config("tetrominoes", {**tiny.UPDATES, "model.preprocess": []})
+    batch = next(iter(build(config["data"])("summary")))
+    gradients = {}
+    for weight in (0.0, 0.25, 1.0):
+        tf.random.set_seed(0)
+        model = build({**config["model"], "kl_weight": weight})
+        noise = tf.zeros(model.draw_noise(2).shape)
+        loss, scalars, iterations = model(batch, noise)
+        expected = scalars["factor/loss"]
+        for loss_weight, step in zip([0.0, 0.5, 1.0], iterations):
+            kl = tf.reduce_sum(step["kl"], axis=1)
+            expected += loss_weight * tf.reduce_mean(step["re"] + weight * kl)
+        np.testing.assert_allclose(loss, expected, rtol=1e-5)
+        gradients[weight] = model.eval(batch, noise)["inputs"]["flat"]["dzp"][:, 1]
+    np.testing.assert_allclose(
+        gradients[0.25], 0.75 * gradients[0.0] + 0.25 * gradients[1.0], rtol=1e-4, atol=1e-5
+    )
+    assert not np.allclose(gradients[0.0], gradients[1.0], atol=1e-3)

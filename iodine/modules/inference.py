@@ -38,6 +38,7 @@ class IterativeInference(snt.Module):
         coord_type,
         coord_freqs,
         precision,
+        kl_weight,
         name=None,
     ):
         super().__init__(name=name)
@@ -59,6 +60,7 @@ class IterativeInference(snt.Module):
         self.num_iters = num_iters
         self.sequential = sequential
         self.precision = precision
+        self.kl_weight = kl_weight
         self.refinement_inputs = RefinementInputs(
             output_dist, inputs, stop_gradients, preprocess, coord_type, coord_freqs
         )
@@ -164,7 +166,8 @@ class IterativeInference(snt.Module):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(zp)
             step = self._explain(image, zp, noise)
-            loss = (tf.reduce_sum(step["re"]) + tf.reduce_sum(step["kl"])) / batch_size
+            loss = tf.reduce_sum(step["re"]) + self.kl_weight * tf.reduce_sum(step["kl"])
+            loss /= batch_size
         sources = [zp, step["components"], step["pred_mask_logits"]]
         return step, tape.gradient(loss, sources)
 

@@ -36,6 +36,8 @@ class IODINE(IterativeInference):
       rematerialize: forget each refinement's intermediate results and compute them again for the
         gradient, which then needs the memory of one iteration instead of all (the paper's appendix
         A.2 names that memory as what limits the model).
+      kl_weight: weight of the KL divergence, 1 for the ELBO. Scenes shrunk to a fraction of their
+        pixels have that fraction of their log-likelihood; the same fraction here keeps the balance.
       num_background: number of true entities, the first ones, that are no objects; ari_nobg leaves
         their pixels out.
 
@@ -62,6 +64,7 @@ class IODINE(IterativeInference):
         coord_freqs=3,
         precision="float32",
         rematerialize=False,
+        kl_weight=1.0,
         num_background=1,
         name="iodine",
     ):
@@ -80,6 +83,7 @@ class IODINE(IterativeInference):
             coord_type,
             coord_freqs,
             precision,
+            kl_weight,
             name=name,
         )
         self.factor_evaluator = factor_evaluator
@@ -149,15 +153,15 @@ class IODINE(IterativeInference):
         return tf.add_n([w * tf.reduce_mean(term) for w, term in zip(weights, terms)])
 
     def _losses(self, iterations):
-        """Weighted sums over iterations of mean_B(re) and mean_B(Σ_K kl)."""
+        """Weighted sums over iterations of mean_B(re) and kl_weight·mean_B(Σ_K kl)."""
         recons = self._weighted_sum([step["re"] for step in iterations])
         kl = self._weighted_sum([tf.reduce_sum(step["kl"], axis=1) for step in iterations])
-        return recons, kl
+        return recons, self.kl_weight * kl
 
     def __call__(self, data, noise=None, batch_size=None):
         """Computes the training loss.
 
-        L = Σ_t w_t·mean_B(re_t) + Σ_t w_t·mean_B(Σ_k kl_tk) + factor loss (paper, equation 6).
+        L = Σ_t w_t·mean_B(re_t + kl_weight·Σ_k kl_tk) + factor loss (paper, equation 6).
 
         Args:
           data: dict of image [B, frames, H, W, C] in [0, 1] and, where there is ground truth, mask
