@@ -199,6 +199,14 @@ def test_a_checkpoint_of_another_architecture_is_refused_and_changes_nothing(tmp
         np.testing.assert_array_equal(variable, value)
 
 
+def test_a_run_goes_on_with_scenes_of_another_size(tmp_path):
+    scenes = {"data.path": str(shutil.copy(tiny.SCENES, tmp_path))}
+    Loop(tmp_path / "run", **scenes, **{"data.image_dim": [14, 14]}).train(stop_after_steps=2)
+    loop, steps = Loop(tmp_path / "run", **scenes), []
+    loop.train(lambda name, value, step: steps.append(step), True, stop_after_steps=4)
+    assert set(steps) == {3, 4} and loop.optimizer.step == 4
+
+
 def test_a_continued_run_needs_a_checkpoint(tmp_path):
     with pytest.raises(UserError, match="there is no checkpoint in"):
         Loop(tmp_path).train(continue_run=True)
