@@ -115,6 +115,8 @@ MISTAKES = {
         tiny.arguments(model__iter_loss_weight="[1.0, 2.0]"),
         ["iter_loss_weight", "num_iters + 1 = 3"],
     ),
+    "KL weight": (tiny.arguments(model__kl_weight=-0.5), ["kl_weight is -0.5", "0 or more"]),
+    "KL weight in words": (tiny.arguments(model__kl_weight="half"), ["kl_weight is 'half'"]),
     "input name": (tiny.arguments(model__inputs='["imag"]'), ["'imag'", "'image'"]),
 }
 

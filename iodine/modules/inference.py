@@ -51,6 +51,8 @@ class IterativeInference(snt.Module):
                 f"precision is '{precision}'{utils.did_you_mean(precision, PRECISIONS)}, "
                 f"use {' or '.join(PRECISIONS)}"
             )
+        if not isinstance(kl_weight, (int, float)) or not 0 <= kl_weight < np.inf:
+            raise utils.UserError(f"kl_weight is {kl_weight!r}, use a number of 0 or more")
         self.decoder = decoder
         self.refinement_core = refinement_core
         self.latent_dist = latent_dist
