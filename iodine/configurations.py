@@ -29,12 +29,6 @@ DSPRITES_FACTORS = [
     ["orientation", 2, "angle"],
 ]
 
-TETROMINOES_FACTORS = [
-    ["position", 2, "scalar"],
-    ["color", 3, "scalar"],
-    ["shape", 20, "categorical"],
-]
-
 
 def data_plan(constructor, file_name, batch_size, image_dim, **options):
     """Plan of a data set of `iodine.modules.data` in multi_object_datasets/file_name."""
@@ -172,6 +166,22 @@ def small_plan(n_z, num_components, num_iters, **options):
         kernel_shape=5,
         mlp_sizes=[128],
         coord_type="cos",
+        **options,
+    )
+
+
+def tetrominoes_plan(n_z, num_components, num_iters, **options):
+    """Plan of the model for Tetrominoes."""
+    return small_plan(
+        n_z,
+        num_components,
+        num_iters,
+        hidden_sizes=[],
+        factors=[
+            ["position", 2, "scalar"],
+            ["color", 3, "scalar"],
+            ["shape", 20, "categorical"],
+        ],
         **options,
     )
 
@@ -334,13 +344,7 @@ def tetrominoes():
     data = data_plan(
         "Tetrominoes", "tetrominoes_train.tfrecords", batch_size, image_dim=[35, 35]
     )
-    model = small_plan(
-        n_z,
-        num_components,
-        num_iters,
-        hidden_sizes=[],
-        factors=TETROMINOES_FACTORS,
-    )
+    model = tetrominoes_plan(n_z, num_components, num_iters)
     optimizer = optimizer_plan(learn_rate)
 
 
@@ -362,13 +366,8 @@ def tetrominoes_fast():
     data = data_plan(
         "Tetrominoes", "tetrominoes_train.tfrecords", batch_size, image_dim=[35, 35]
     )
-    model = small_plan(
-        n_z,
-        num_components,
-        num_iters,
-        hidden_sizes=[],
-        factors=TETROMINOES_FACTORS,
-        pixel_dist={**LOGISTIC_PIXELS, "scale_val": 0.2},
+    model = tetrominoes_plan(
+        n_z, num_components, num_iters, pixel_dist={**LOGISTIC_PIXELS, "scale_val": 0.2}
     )
     optimizer = optimizer_plan(learn_rate, decay_rate=0.5, decay_steps=20000, warmup_steps=500)
 

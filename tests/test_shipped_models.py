@@ -6,6 +6,7 @@ import pytest
 
 from iodine import main
 from iodine.checkpoints import latest_checkpoint
+from iodine.modules.utils import import_constructor
 from multi_object_datasets.generate import generate
 from tests import tiny
 
@@ -19,10 +20,10 @@ def test_the_models_that_the_readme_names_are_there():
 
 @pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
 def test_a_shipped_model_evaluates_to_its_figures(folder, tmp_path):
-    generator = main.get_config(folder.name)["data"]["path"].split("/")[-1].split("_train")[0]
+    reader = import_constructor(main.get_config(folder.name)["data"]["constructor"])
     # The held-out scenes are the first of the file, and these do not depend on how many follow.
     scenes = tmp_path / "scenes.tfrecords"
-    generate(generator, num_examples=320, seed=0, path=scenes)
+    generate(reader.scene_format.name, num_examples=320, seed=0, path=scenes)
     figures = json.loads((folder / "evaluation.json").read_text())
     measured = tmp_path / "evaluation.json"
     words = ["evaluate", "with", folder.name, f"data.path={scenes}", f"out={measured}"]
