@@ -66,8 +66,9 @@ def import_params(path, name, overrides):
         {key: list(value.shape) for key, value in values.items()},
     )
     if differences:
-        raise UserError(f"'{path}' is of another model than the config:\n  "
-                        + "\n  ".join(differences))
+        raise UserError(
+            f"'{path}' is of another model than the config:\n  " + "\n  ".join(differences)
+        )
     for key, variable in targets.items():
         variable.assign(values[key])
     writer = checkpoints.CheckpointWriter(

@@ -104,11 +104,11 @@ def measure(constructor, serialised, repeats, seconds, **options):
     """Returns the rates of plain loop, stream, packed and packing, each the median of three.
 
     Args:
-        constructor: data set of `iodine.modules.data`.
-        serialised: records to write, `repeats` times over.
-        repeats: see there.
-        seconds: how long to measure each rate.
-        **options: of the data set.
+      constructor: data set of `iodine.modules.data`.
+      serialised: records to write, `repeats` times over.
+      repeats: see there.
+      seconds: how long to measure each rate.
+      **options: of the data set.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "scenes.tfrecords")
@@ -117,9 +117,7 @@ def measure(constructor, serialised, repeats, seconds, **options):
                 writer.write(record)
         packed = constructor(path=path, **options)
         stream = constructor(path=path, cache=False, shuffle_buffer=8, **options)
-        source = pack.SceneFile(
-            path, packed.scene_format, packed.image_dim, packed.crop_region
-        )
+        source = pack.SceneFile(path, packed.scene_format, packed.image_dim, packed.crop_region)
         start = time.perf_counter()
         num_scenes = len(pack.open_scenes(source))
         packing = num_scenes / (time.perf_counter() - start)
@@ -127,7 +125,9 @@ def measure(constructor, serialised, repeats, seconds, **options):
             [
                 rate(batches(), packed.batch_size, seconds)
                 for batches in (
-                    lambda: plain_loop(packed), lambda: stream("train"), lambda: packed("train")
+                    lambda: plain_loop(packed),
+                    lambda: stream("train"),
+                    lambda: packed("train"),
                 )
             ]
             for _ in range(3)
@@ -151,19 +151,28 @@ def main():
     crop_region = pack.CLEVR_CROP_REGION
     cases = {
         "clevr_with_masks": (
-            data.CLEVR, fixture("clevr6_small"), 32,
+            data.CLEVR,
+            fixture("clevr6_small"),
+            32,
             {"batch_size": 4, "image_dim": (128, 128), "crop_region": crop_region},
         ),
         "multi_dsprites": (
-            data.MultiDSprites, fixture("multi_dsprites_small"), 512,
+            data.MultiDSprites,
+            fixture("multi_dsprites_small"),
+            512,
             {"batch_size": 16, "image_dim": (64, 64)},
         ),
         "tetrominoes": (
-            data.Tetrominoes, fixture("tetrominoes_small"), 1024,
+            data.Tetrominoes,
+            fixture("tetrominoes_small"),
+            1024,
             {"batch_size": 128, "image_dim": (35, 35)},
         ),
         "objects_room": (
-            data.ObjectsRoom, [room], 512, {"batch_size": 16, "image_dim": (64, 64)},
+            data.ObjectsRoom,
+            [room],
+            512,
+            {"batch_size": 16, "image_dim": (64, 64)},
         ),
         "shapes": (data.Shapes, [shape_scene], 2048, {"batch_size": 128, "image_dim": (28, 28)}),
     }

@@ -130,6 +130,7 @@ def measure_rates(num_slots, height, width, kernel):
     forward = 2.0 * num_slots * height * width * k * k * n_in * n_out
     rates = {}
     for name, dtype in (("bf16", jnp.bfloat16), ("float32", jnp.float32)):
+
         def convolve(x, w):
             return lax.conv_general_dilated(
                 x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
@@ -259,8 +260,10 @@ def main():
             about["num_slots"], *about["images_shape"][-3:-1], kernels[len(kernels) // 2]
         ),
     }
-    print(f"{report['images_per_second']:.1f} images/s, {median:.4f} s a step, "
-          f"{memory:.0f} MiB at most, {achieved:.2f} TFLOP/s")
+    print(
+        f"{report['images_per_second']:.1f} images/s, {median:.4f} s a step, "
+        f"{memory:.0f} MiB at most, {achieved:.2f} TFLOP/s"
+    )
     for name, value in report["rates"].items():
         print(f"{name:<16}{value:>9.2f} TFLOP/s, the step {achieved / value:.0%} of it")
     with open(os.path.join(args.out, "report.json"), "w") as file:

@@ -5,7 +5,6 @@ plans `data`, `model` and `optimizer`, so that `n_z=16` on the command line chan
 and `data.batch_size=2` just that one.
 """
 
-
 LOGISTIC_PIXELS = {
     "constructor": "iodine.modules.distribution.LocScaleDistribution",
     "dist": "logistic",
@@ -259,9 +258,7 @@ def clevr():
     batch_size = 4
     learn_rate = 0.001 * (batch_size / 32) ** 0.5
     checkpoint_dir = "checkpoints/clevr"
-    data = data_plan(
-        "CLEVR", CLEVR_FILE, batch_size, image_dim=[128, 128], crop_region=CLEVR_CROP
-    )
+    data = data_plan("CLEVR", CLEVR_FILE, batch_size, image_dim=[128, 128], crop_region=CLEVR_CROP)
     model = clevr_plan(n_z, num_components, num_iters)
     optimizer = optimizer_plan(learn_rate)
 
@@ -302,9 +299,7 @@ def multi_dsprites():
         image_dim=[64, 64],
         dataset_variant="colored_on_grayscale",
     )
-    model = small_plan(
-        n_z, num_components, num_iters, hidden_sizes=[128], factors=DSPRITES_FACTORS
-    )
+    model = small_plan(n_z, num_components, num_iters, hidden_sizes=[128], factors=DSPRITES_FACTORS)
     optimizer = optimizer_plan(learn_rate)
 
 
@@ -341,9 +336,7 @@ def tetrominoes():
     batch_size = 128
     learn_rate = 0.0003 * (batch_size / 256) ** 0.5
     checkpoint_dir = "checkpoints/tetrominoes"
-    data = data_plan(
-        "Tetrominoes", "tetrominoes_train.tfrecords", batch_size, image_dim=[35, 35]
-    )
+    data = data_plan("Tetrominoes", "tetrominoes_train.tfrecords", batch_size, image_dim=[35, 35])
     model = tetrominoes_plan(n_z, num_components, num_iters)
     optimizer = optimizer_plan(learn_rate)
 
@@ -363,9 +356,7 @@ def tetrominoes_fast():
     stop_after_steps = 21400
     save_summaries_steps = 100
     checkpoint_dir = "checkpoints/tetrominoes_fast"
-    data = data_plan(
-        "Tetrominoes", "tetrominoes_train.tfrecords", batch_size, image_dim=[35, 35]
-    )
+    data = data_plan("Tetrominoes", "tetrominoes_train.tfrecords", batch_size, image_dim=[35, 35])
     model = tetrominoes_plan(
         n_z, num_components, num_iters, pixel_dist={**LOGISTIC_PIXELS, "scale_val": 0.2}
     )
@@ -443,9 +434,7 @@ def objects_room():
         image_dim=[64, 64],
         dataset_variant="train",
     )
-    model = small_plan(
-        n_z, num_components, num_iters, hidden_sizes=[128], num_background=4
-    )
+    model = small_plan(n_z, num_components, num_iters, hidden_sizes=[128], num_background=4)
     optimizer = optimizer_plan(learn_rate)
 
 

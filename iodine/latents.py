@@ -89,9 +89,7 @@ def traversal_plot(model, info, b=0, num_slots=3, num_latents=5, size=0.62):
         image_shape[1] / image_shape[0],
         label_width=0.75,
     )
-    rows = [
-        (slot, latent) for slot in slots for latent in np.argsort(-kl[slot])[:num_latents]
-    ]
+    rows = [(slot, latent) for slot in slots for latent in np.argsort(-kl[slot])[:num_latents]]
     for i, (slot, latent) in enumerate(rows):
         images = traverse(model, mean, slot, latent, image_shape)
         for ax, value, image in zip(axes[i], TRAVERSAL_VALUES, images):

@@ -251,9 +251,7 @@ def evaluate(batch_size, eval_images, factor_regression, out, seed):
     if out and not os.path.isdir(os.path.dirname(os.path.abspath(out))):
         raise UserError(f"the directory of out={out} does not exist")
     dataset, model = restored_model()
-    report = evaluation.evaluate(
-        model, dataset, eval_images, batch_size, seed, factor_regression
-    )
+    report = evaluation.evaluate(model, dataset, eval_images, batch_size, seed, factor_regression)
     print(evaluation.format_report(report))
     if out:
         temporary = f"{out}.part"

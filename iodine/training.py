@@ -203,7 +203,6 @@ class Learner(tf.Module):
             for name, value in scalars.items()
         }
 
-
     def steps(self, batches, num_steps):
         """Updates the parameters several times.
 

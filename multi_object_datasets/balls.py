@@ -29,12 +29,12 @@ def dataset(path, read_buffer_size=None, map_parallel_calls=None):
     """Reads a Balls file.
 
     Args:
-        path: TFRecord file.
-        read_buffer_size: bytes to read at a time, default 1 MiB.
-        map_parallel_calls: number of scenes to parse at a time, default 1.
+      path: TFRecord file.
+      read_buffer_size: bytes to read at a time, default 1 MiB.
+      map_parallel_calls: number of scenes to parse at a time, default 1.
 
     Returns:
-        Unbatched `tf.data.Dataset` of dicts: image [14, 14, 3] and mask [4, 14, 14, 1] uint8 (0 or
-        255); color [4, 3], x (left column), y (top row) and visibility [4] float32.
+      Unbatched `tf.data.Dataset` of dicts: image [14, 14, 3] and mask [4, 14, 14, 1] uint8 (0 or
+      255); color [4, 3], x (left column), y (top row) and visibility [4] float32.
     """
     return scenes.dataset(path, scene_format(), read_buffer_size, map_parallel_calls)

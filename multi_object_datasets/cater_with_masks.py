@@ -29,13 +29,13 @@ def dataset(path, read_buffer_size=None, map_parallel_calls=None):
     """Reads a CATER file.
 
     Args:
-        path: TFRecord file (ZLIB, with whole byte strings).
-        read_buffer_size: bytes to read at a time, default 1 MiB.
-        map_parallel_calls: number of scenes to parse at a time, default 1.
+      path: TFRecord file (ZLIB, with whole byte strings).
+      read_buffer_size: bytes to read at a time, default 1 MiB.
+      map_parallel_calls: number of scenes to parse at a time, default 1.
 
     Returns:
-        Unbatched `tf.data.Dataset` of dicts: image [33, 64, 64, 3] and mask [33, 11, 64, 64, 1]
-        uint8 (a mask is 0 or 255); camera_matrix [33, 4, 4] and object_positions [11, 33, 3]
-        float32.
+      Unbatched `tf.data.Dataset` of dicts: image [33, 64, 64, 3] and mask [33, 11, 64, 64, 1]
+      uint8 (a mask is 0 or 255); camera_matrix [33, 4, 4] and object_positions [11, 33, 3]
+      float32.
     """
     return scenes.dataset(path, scene_format(), read_buffer_size, map_parallel_calls)

@@ -30,16 +30,16 @@ def dataset(path, read_buffer_size=None, map_parallel_calls=None):
     """Reads a CLEVR file.
 
     Args:
-        path: TFRecord file.
-        read_buffer_size: bytes to read at a time, default 1 MiB.
-        map_parallel_calls: number of scenes to parse at a time, default 1.
+      path: TFRecord file.
+      read_buffer_size: bytes to read at a time, default 1 MiB.
+      map_parallel_calls: number of scenes to parse at a time, default 1.
 
     Returns:
-        Unbatched `tf.data.Dataset` of dicts: image [240, 320, 3] and mask [11, 240, 320, 1] uint8
-        (a mask is 0 or 255); x, y, z, rotation (0 to 360) and visibility [11] float32; pixel_coords
-        [11, 3] float32: column, row, depth along the camera axis; size, material, shape and color
-        [11] uint8 codes, 0 for the background and for entities that are not there.
-        size: 1 large, 2 small. material: 1 rubber, 2 metal. shape: 1 sphere, 2 cylinder, 3 cube.
-        color: 1 red, 2 cyan, 3 green, 4 blue, 5 brown, 6 gray, 7 purple, 8 yellow.
+      Unbatched `tf.data.Dataset` of dicts: image [240, 320, 3] and mask [11, 240, 320, 1] uint8
+      (a mask is 0 or 255); x, y, z, rotation (0 to 360) and visibility [11] float32; pixel_coords
+      [11, 3] float32: column, row, depth along the camera axis; size, material, shape and color
+      [11] uint8 codes, 0 for the background and for entities that are not there.
+      size: 1 large, 2 small. material: 1 rubber, 2 metal. shape: 1 sphere, 2 cylinder, 3 cube.
+      color: 1 red, 2 cyan, 3 green, 4 blue, 5 brown, 6 gray, 7 purple, 8 yellow.
     """
     return scenes.dataset(path, scene_format(), read_buffer_size, map_parallel_calls)

@@ -134,10 +134,10 @@ def _draw_parts(missing, requests, workers, update):
     """Has worker processes draw the missing parts.
 
     Args:
-        missing: the parts to draw.
-        requests: {part: request}.
-        workers: number of processes.
-        update: called with the number of scenes of each part when it is written.
+      missing: the parts to draw.
+      requests: {part: request}.
+      workers: number of processes.
+      update: called with the number of scenes of each part when it is written.
     """
     local, started = threading.local(), []
 
@@ -163,16 +163,16 @@ def generate(name, num_examples, seed, path, split="train", variant=None, worker
     """Generates a file of scenes.
 
     Args:
-        name: data set, one of `generators.NAMES`.
-        num_examples: number of scenes.
-        seed: non-negative int; scene i is a function of (name, variant, seed, split, i).
-        path: file to write, GZIP TFRecords as published; must not exist yet.
-        split: "train" or "test": the two draw from seeds apart.
-        variant: one of the data set's variants, default its first.
-        workers: number of processes, default the number of CPUs.
+      name: data set, one of `generators.NAMES`.
+      num_examples: number of scenes.
+      seed: non-negative int; scene i is a function of (name, variant, seed, split, i).
+      path: file to write, GZIP TFRecords as published; must not exist yet.
+      split: "train" or "test": the two draw from seeds apart.
+      variant: one of the data set's variants, default its first.
+      workers: number of processes, default the number of CPUs.
 
     Raises:
-        DatasetError: bad arguments, `path` exists, or its parts belong to other arguments.
+      DatasetError: bad arguments, `path` exists, or its parts belong to other arguments.
     """
     module, variant = generators.load(name, variant)
     if split not in SPLITS:

@@ -15,15 +15,15 @@ def crop(array, crop_region):
     """Cuts a region out of an array.
 
     Args:
-        array: [..., H, W, C].
-        crop_region: ((top, bottom), (left, right)): keeps rows top:bottom and columns left:right;
-            None keeps all.
+      array: [..., H, W, C].
+      crop_region: ((top, bottom), (left, right)): keeps rows top:bottom and columns left:right;
+        None keeps all.
 
     Returns:
-        [..., bottom - top, right - left, C].
+      [..., bottom - top, right - left, C].
 
     Raises:
-        ValueError: the region does not lie inside the image.
+      ValueError: the region does not lie inside the image.
     """
     if crop_region is None:
         return array
@@ -43,9 +43,9 @@ def resize_bilinear(image, image_dim):
     That is without half-pixel centres: output pixel i is taken at input position i·H/height.
 
     Returns:
-        [..., height, width, C], to be divided by its type's `FULL_BRIGHTNESS`: uint8 where resizing
-        only picks pixels; uint16 where the interpolation weights are multiples of a power of 1/2
-        (CLEVR's 192 to 128 pixels: of 1/4); else float32. So nothing is lost in any of them.
+      [..., height, width, C], to be divided by its type's `FULL_BRIGHTNESS`: uint8 where resizing
+      only picks pixels; uint16 where the interpolation weights are multiples of a power of 1/2
+      (CLEVR's 192 to 128 pixels: of 1/4); else float32. So nothing is lost in any of them.
     """
     size, image_dim = image.shape[-3:-1], tuple(image_dim)
     if size == image_dim:
@@ -80,13 +80,13 @@ def label_map(mask):
     """Turns masks into a label map.
 
     Args:
-        mask: [..., L, H, W, 1] uint8, 0 or 255, at most one of the L entities at each pixel.
+      mask: [..., L, H, W, 1] uint8, 0 or 255, at most one of the L entities at each pixel.
 
     Returns:
-        [..., H, W] uint8, the entity of each pixel, or `NO_ENTITY`.
+      [..., H, W] uint8, the entity of each pixel, or `NO_ENTITY`.
 
     Raises:
-        ValueError: the masks overlap, or hold other values.
+      ValueError: the masks overlap, or hold other values.
     """
     member = mask[..., 0] == 255  # [..., L, H, W]
     if not np.array_equal(member, mask[..., 0] != 0):

@@ -37,19 +37,19 @@ def dataset(path, dataset_variant, read_buffer_size=None, map_parallel_calls=Non
     """Reads a Multi-dSprites file.
 
     Args:
-        path: TFRecord file.
-        dataset_variant: "binarized" (4 entities, image and color of one channel),
-            "colored_on_grayscale" (6) or "colored_on_colored" (5).
-        read_buffer_size: bytes to read at a time, default 1 MiB.
-        map_parallel_calls: number of scenes to parse at a time, default 1.
+      path: TFRecord file.
+      dataset_variant: "binarized" (4 entities, image and color of one channel),
+        "colored_on_grayscale" (6) or "colored_on_colored" (5).
+      read_buffer_size: bytes to read at a time, default 1 MiB.
+      map_parallel_calls: number of scenes to parse at a time, default 1.
 
     Returns:
-        Unbatched `tf.data.Dataset` of dicts: image [64, 64, C] and mask [entities, 64, 64, 1] uint8
-        (a mask is 0 or 255); color [entities, C], shape, x, y (both in [0, 1]), visibility,
-        orientation (radians) and scale [entities] float32.
+      Unbatched `tf.data.Dataset` of dicts: image [64, 64, C] and mask [entities, 64, 64, 1] uint8
+      (a mask is 0 or 255); color [entities, C], shape, x, y (both in [0, 1]), visibility,
+      orientation (radians) and scale [entities] float32.
 
     Raises:
-        DatasetError: unknown variant.
+      DatasetError: unknown variant.
     """
     fmt = scene_format(dataset_variant)
     return scenes.dataset(path, fmt, read_buffer_size, map_parallel_calls)

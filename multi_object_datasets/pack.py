@@ -40,10 +40,10 @@ class SceneFile(NamedTuple):
     """A TFRecord file of scenes and how its images are cut out.
 
     Attributes:
-        path: the file.
-        scene_format: its SceneFormat.
-        image_dim: (height, width) after resizing.
-        crop_region: ((top, bottom), (left, right)) to keep before resizing; None keeps all.
+      path: the file.
+      scene_format: its SceneFormat.
+      image_dim: (height, width) after resizing.
+      crop_region: ((top, bottom), (left, right)) to keep before resizing; None keeps all.
     """
 
     path: str
@@ -71,7 +71,7 @@ class SceneFile(NamedTuple):
         """Yields packed scenes: dicts of image, labels [H, W], visibility and other features.
 
         Raises:
-            DatasetError: names the file and the record that cannot be read.
+          DatasetError: names the file and the record that cannot be read.
         """
         stream = scenes.read_scenes(self.path, self.scene_format, progress)
         for number, scene in enumerate(stream):
@@ -100,19 +100,17 @@ def open_scenes(source, directory=None):
     One line on stderr says when and why it is packed.
 
     Args:
-        source: a `SceneFile`, or anything with its `path`, `image_dim` and methods.
-        directory: where the cache is, default beside the source.
+      source: a `SceneFile`, or anything with its `path`, `image_dim` and methods.
+      directory: where the cache is, default beside the source.
 
     Returns:
-        np.memmap [num_scenes] of a structured type with the fields of the packed scenes.
+      np.memmap [num_scenes] of a structured type with the fields of the packed scenes.
 
     Raises:
-        DatasetError: the source cannot be read, or the cache cannot be written.
+      DatasetError: the source cannot be read, or the cache cannot be written.
     """
     cache = _cache_path(source, directory)
-    identity = {
-        "version": _VERSION, "source": source.fingerprint(), "settings": source.settings()
-    }
+    identity = {"version": _VERSION, "source": source.fingerprint(), "settings": source.settings()}
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         packed, _ = _open(cache, identity)
@@ -220,11 +218,17 @@ def main(arguments=None):
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="TFRecord file of any data set")
     parser.add_argument(
-        "--image-dim", nargs=2, type=int, metavar=("HEIGHT", "WIDTH"),
+        "--image-dim",
+        nargs=2,
+        type=int,
+        metavar=("HEIGHT", "WIDTH"),
         help="size after resizing (default: 128 128 for CLEVR, else as in the file)",
     )
     parser.add_argument(
-        "--crop-region", nargs=4, type=int, metavar=("TOP", "BOTTOM", "LEFT", "RIGHT"),
+        "--crop-region",
+        nargs=4,
+        type=int,
+        metavar=("TOP", "BOTTOM", "LEFT", "RIGHT"),
         help="rows and columns to keep (default: 29 221 64 256 for CLEVR, else all)",
     )
     parser.add_argument("--cache", metavar="DIR", help="where to put the caches (default: beside)")

@@ -23,11 +23,11 @@ class PictureFolder(NamedTuple):
     background, as grey values or palette indices. Either all pictures have masks or none.
 
     Attributes:
-        path: the folder.
-        image_dim: (height, width) that all pictures are resized to, averaging where they shrink.
-        crop_region: ((top, bottom), (left, right)) to keep before resizing; None keeps all.
-        on_error: what to do with a file that cannot be used, "raise" an error or "skip" it with a
-            line on stderr.
+      path: the folder.
+      image_dim: (height, width) that all pictures are resized to, averaging where they shrink.
+      crop_region: ((top, bottom), (left, right)) to keep before resizing; None keeps all.
+      on_error: what to do with a file that cannot be used, "raise" an error or "skip" it with a
+        line on stderr.
     """
 
     path: str
@@ -49,7 +49,7 @@ class PictureFolder(NamedTuple):
         """Yields packed scenes: dicts of image, with masks also of labels [H, W] and visibility.
 
         Raises:
-            DatasetError: names the file that cannot be used; or there is none.
+          DatasetError: names the file that cannot be used; or there is none.
         """
         num_entities = self._num_entities()
         number = 0
@@ -101,7 +101,8 @@ class PictureFolder(NamedTuple):
                 f"{self.path}: cannot read the folder of pictures ({error.strerror})"
             ) from None
         files = [
-            file for file in files
+            file
+            for file in files
             if file.suffix.lower() in _SUFFIXES and not file.name.endswith(_MASK_ENDING)
         ]
         if not files:

@@ -28,22 +28,28 @@ def read_records(path, read_buffer_size=None, progress=None):
     """Yields the records of a GZIP or ZLIB TFRecord file, with both of its checksums verified.
 
     Args:
-        path: the file.
-        read_buffer_size: bytes to read at a time, default 1 MiB.
-        progress: text for a progress bar on stderr, shown on a terminal; None shows none.
+      path: the file.
+      read_buffer_size: bytes to read at a time, default 1 MiB.
+      progress: text for a progress bar on stderr, shown on a terminal; None shows none.
 
     Yields:
-        bytes, one serialised record after the other.
+      bytes, one serialised record after the other.
 
     Raises:
-        DatasetError: the file is missing, unreadable, empty, truncated, damaged or foreign.
+      DatasetError: the file is missing, unreadable, empty, truncated, damaged or foreign.
     """
     number = 0
     try:
-        with open(path, "rb") as file, tqdm.tqdm(
-            total=os.fstat(file.fileno()).st_size, desc=progress, unit="B", unit_scale=True,
-            disable=True if progress is None else None,  # None: no bar unless on a terminal.
-        ) as bar:
+        with (
+            open(path, "rb") as file,
+            tqdm.tqdm(
+                total=os.fstat(file.fileno()).st_size,
+                desc=progress,
+                unit="B",
+                unit_scale=True,
+                disable=True if progress is None else None,  # None: no bar unless on a terminal.
+            ) as bar,
+        ):
             stream = _Stream(file, read_buffer_size or _CHUNK, bar.update)
             while (header := stream.take(12, or_end=True)) is not None:
                 _check_crc(header[:8], header[8:], "the length of the record")
@@ -129,14 +135,14 @@ def parse_example(record):
     """Parses a serialised `tf.Example`.
 
     Args:
-        record: bytes.
+      record: bytes.
 
     Returns:
-        {name: array}: float32 and int64 for lists of numbers; uint8 for a bytes list, its strings
-        put end to end.
+      {name: array}: float32 and int64 for lists of numbers; uint8 for a bytes list, its strings
+      put end to end.
 
     Raises:
-        ValueError: the bytes are no `tf.Example`.
+      ValueError: the bytes are no `tf.Example`.
     """
     try:
         return {
@@ -208,5 +214,5 @@ def _subfields(message, wanted):
         if position + size > len(message):
             raise ValueError("a field runs past the end of its message")
         if number == wanted and wire_type == _DELIMITED:
-            yield message[position:position + size]
+            yield message[position : position + size]
         position += size

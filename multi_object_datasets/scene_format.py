@@ -18,10 +18,10 @@ class Feature(NamedTuple):
     """One feature of a scene.
 
     Attributes:
-        shape: its shape as returned.
-        dtype: np.uint8 (stored as one-byte strings, or one string of bytes) or np.float32.
-        stored_axes: if the axes are stored in another order, the stored axis that each returned
-            axis comes from.
+      shape: its shape as returned.
+      dtype: np.uint8 (stored as one-byte strings, or one string of bytes) or np.float32.
+      stored_axes: if the axes are stored in another order, the stored axis that each returned
+        axis comes from.
     """
 
     shape: tuple
@@ -33,8 +33,8 @@ class SceneFormat(NamedTuple):
     """The format of a file of scenes.
 
     Attributes:
-        name: data set and variant, for messages.
-        features: {name: Feature}.
+      name: data set and variant, for messages.
+      features: {name: Feature}.
     """
 
     name: str
@@ -51,14 +51,14 @@ def parse_scene(record, scene_format):
     """Parses a serialised scene.
 
     Args:
-        record: bytes of a `tf.Example`.
-        scene_format: its SceneFormat.
+      record: bytes of a `tf.Example`.
+      scene_format: its SceneFormat.
 
     Returns:
-        {name: array} of the format's features.
+      {name: array} of the format's features.
 
     Raises:
-        ValueError: the record does not have this format; says in what.
+      ValueError: the record does not have this format; says in what.
     """
     values = records.parse_example(record)
     scene = {}
@@ -83,13 +83,13 @@ def read_scenes(path, scene_format, progress=None):
     """Yields the scenes of a file as dicts of arrays.
 
     Args:
-        path: TFRecord file.
-        scene_format: its SceneFormat.
-        progress: text for a progress bar, None for none.
+      path: TFRecord file.
+      scene_format: its SceneFormat.
+      progress: text for a progress bar, None for none.
 
     Raises:
-        DatasetError: the file is damaged, or a scene in it has another format; names the file and
-            the record, counted from 0.
+      DatasetError: the file is damaged, or a scene in it has another format; names the file and
+        the record, counted from 0.
     """
     for number, record in enumerate(records.read_records(path, progress=progress)):
         try:
@@ -102,7 +102,7 @@ def recognise(path):
     """Returns the SceneFormat of a published data set that the file's first scene has.
 
     Raises:
-        DatasetError: the file is damaged, or its scenes are of no known format.
+      DatasetError: the file is damaged, or its scenes are of no known format.
     """
     record = next(records.read_records(path))
     found = _matching_format(record)
@@ -115,14 +115,14 @@ def dataset(path, scene_format, read_buffer_size=None, map_parallel_calls=None):
     """Reads a file of scenes as a `tf.data.Dataset`.
 
     Args:
-        path: TFRecord file.
-        scene_format: its SceneFormat.
-        read_buffer_size: bytes to read at a time, default 1 MiB.
-        map_parallel_calls: number of scenes to parse at a time, default 1.
+      path: TFRecord file.
+      scene_format: its SceneFormat.
+      read_buffer_size: bytes to read at a time, default 1 MiB.
+      map_parallel_calls: number of scenes to parse at a time, default 1.
 
     Returns:
-        Unbatched `tf.data.Dataset` of dicts of tensors. Where a record cannot be read, iterating
-        raises a `tf.errors.OpError` whose text holds that of the DatasetError.
+      Unbatched `tf.data.Dataset` of dicts of tensors. Where a record cannot be read, iterating
+      raises a `tf.errors.OpError` whose text holds that of the DatasetError.
     """
     features = scene_format.features
 

@@ -25,16 +25,16 @@ def adjusted_rand_index(groundtruth_mask, pred_mask):
     * one clustering is a single cluster and the other is not: 0.
 
     Args:
-        groundtruth_mask: [B, n, L] one-hot true entity of each point, of any numeric type. Points
-            with an all-zero row do not count.
-        pred_mask: [B, n, K] scores; each point belongs to its highest (to the first on a tie).
+      groundtruth_mask: [B, n, L] one-hot true entity of each point, of any numeric type. Points
+        with an all-zero row do not count.
+      pred_mask: [B, n, K] scores; each point belongs to its highest (to the first on a tie).
 
     Returns:
-        [B] float32.
+      [B] float32.
 
     Raises:
-        ValueError: if n is known and no larger than both L and K, as the score means nothing then
-            and the points have most likely been mistaken for the groups.
+      ValueError: if n is known and no larger than both L and K, as the score means nothing then
+        and the points have most likely been mistaken for the groups.
     """
     groundtruth_mask = tf.cast(groundtruth_mask, tf.float32)
     pred_mask = tf.convert_to_tensor(pred_mask)

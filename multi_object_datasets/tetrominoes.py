@@ -30,13 +30,13 @@ def dataset(path, read_buffer_size=None, map_parallel_calls=None):
     """Reads a Tetrominoes file.
 
     Args:
-        path: TFRecord file.
-        read_buffer_size: bytes to read at a time, default 1 MiB.
-        map_parallel_calls: number of scenes to parse at a time, default 1.
+      path: TFRecord file.
+      read_buffer_size: bytes to read at a time, default 1 MiB.
+      map_parallel_calls: number of scenes to parse at a time, default 1.
 
     Returns:
-        Unbatched `tf.data.Dataset` of dicts: image [35, 35, 3] and mask [4, 35, 35, 1] uint8 (a
-        mask is 0 or 255); color [4, 3], shape, x (top row), y (left column) and visibility [4]
-        float32.
+      Unbatched `tf.data.Dataset` of dicts: image [35, 35, 3] and mask [4, 35, 35, 1] uint8 (a
+      mask is 0 or 255); color [4, 3], shape, x (top row), y (left column) and visibility [4]
+      float32.
     """
     return scenes.dataset(path, scene_format(), read_buffer_size, map_parallel_calls)

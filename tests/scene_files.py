@@ -39,7 +39,7 @@ def serialise(scene, scene_format, whole_strings=False):
             value = value.transpose(np.argsort(stored_axes))
         if value.dtype == np.uint8:
             data = value.tobytes()
-            values = [data] if whole_strings else [data[i:i + 1] for i in range(len(data))]
+            values = [data] if whole_strings else [data[i : i + 1] for i in range(len(data))]
             feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
         else:
             feature = tf.train.Feature(float_list=tf.train.FloatList(value=value.ravel()))

@@ -86,9 +86,7 @@ MISTAKES = {
         ["iodine.modules.iodine.IODIN", "'IODINE'"],
     ),
     "argument of another constructor": (
-        tiny.arguments(
-            model__decoder__pixel_decoder__constructor="iodine.modules.networks.DeConv"
-        ),
+        tiny.arguments(model__decoder__pixel_decoder__constructor="iodine.modules.networks.DeConv"),
         ["model.decoder.pixel_decoder", "DeConv has no argument 'coord_type'", "seed_channels"],
     ),
     "unknown module": (

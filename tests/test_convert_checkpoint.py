@@ -99,9 +99,7 @@ def convert_small(reference_checkpoint, checkpoint_dir):
     """Runs `convert` with the tiny config in this process."""
     return run_in_process(
         "convert",
-        *tiny.arguments(
-            reference_checkpoint=reference_checkpoint, checkpoint_dir=checkpoint_dir
-        ),
+        *tiny.arguments(reference_checkpoint=reference_checkpoint, checkpoint_dir=checkpoint_dir),
     )
 
 
@@ -130,9 +128,7 @@ def test_a_round_trip_changes_no_name_and_no_bit(case, tmp_path):
 @pytest.mark.parametrize("case", CASES)
 def test_training_on_from_a_converted_checkpoint_makes_the_references_steps(case, tmp_path):
     parity = ParityCase(case)
-    ours = convert_checkpoint.convert(
-        parity.model, parity.optimizer, ROOT / case, tmp_path, seed=3
-    )
+    ours = convert_checkpoint.convert(parity.model, parity.optimizer, ROOT / case, tmp_path, seed=3)
     named_config, updates, _ = case_settings(case)
     model, optimizer = new_parts(named_config, updates)
     progress = training.Progress(seed=99)

@@ -129,9 +129,7 @@ def test_a_small_file_serves_both_and_says_so(tmp_path, capfd, cache):
 def test_the_filter_counts_foreground_objects_before_scenes_are_held_out(tmp_path, cache):
     path = tetrominoes_file(tmp_path, 8, visible=[0, 1, 2, 3, 2, 1, 3, 0])
     options = {"held_out": 2, "cache": cache}
-    dataset = data.Tetrominoes(
-        path, 2, [35, 35], min_num_objects=1, max_num_objects=2, **options
-    )
+    dataset = data.Tetrominoes(path, 2, [35, 35], min_num_objects=1, max_num_objects=2, **options)
     assert batches_of(dataset, None, "test") == [[1, 2]]
     assert set(sum(batches_of(dataset, 4, "train"), [])) == {4, 5}
     none_left = data.Tetrominoes(path, 2, [35, 35], min_num_objects=4, **options)
@@ -150,27 +148,71 @@ def test_the_stream_shuffles_within_its_buffer_and_starts_at_any_step(tmp_path):
 @pytest.mark.parametrize(
     ("constructor", "fmt", "options", "factors", "image_shape"),
     [
-        (data.CLEVR, clevr_with_masks.scene_format(), {"image_dim": [16, 16]},
-         {"color": 1, "shape": 1, "size": 1, "position": 3, "rotation": 1}, (1, 16, 16, 3)),
-        (data.CLEVR, clevr_with_masks.scene_format(), {"image_dim": [16, 16], "grayscale": True},
-         {"color": 1, "shape": 1, "size": 1, "position": 3, "rotation": 1}, (1, 16, 16, 1)),
-        (data.MultiDSprites, multi_dsprites.scene_format("binarized"),
-         {"image_dim": [64, 64], "dataset_variant": "binarized"},
-         {"color": 1, "shape": 1, "scale": 1, "x": 1, "y": 1, "orientation": 1}, (1, 64, 64, 1)),
-        (data.Tetrominoes, tetrominoes.scene_format(), {"image_dim": [35, 35]},
-         {"color": 3, "shape": 1, "position": 2}, (1, 35, 35, 3)),
-        (data.ObjectsRoom, objects_room.scene_format("train"), {"image_dim": [64, 64]},
-         {}, (1, 64, 64, 3)),
-        (data.ObjectsRoom, objects_room.scene_format("sequences"),
-         {"image_dim": [32, 32], "dataset_variant": "sequences", "num_frames": 6},
-         {}, (6, 32, 32, 3)),
-        (data.Shapes, shapes.scene_format(), {"image_dim": [28, 28]},
-         {"shape": 1, "x": 1, "y": 1}, (1, 28, 28, 1)),
-        (data.Balls, balls.scene_format(), {"image_dim": [14, 14]},
-         {"color": 3, "position": 2}, (1, 14, 14, 3)),
+        (
+            data.CLEVR,
+            clevr_with_masks.scene_format(),
+            {"image_dim": [16, 16]},
+            {"color": 1, "shape": 1, "size": 1, "position": 3, "rotation": 1},
+            (1, 16, 16, 3),
+        ),
+        (
+            data.CLEVR,
+            clevr_with_masks.scene_format(),
+            {"image_dim": [16, 16], "grayscale": True},
+            {"color": 1, "shape": 1, "size": 1, "position": 3, "rotation": 1},
+            (1, 16, 16, 1),
+        ),
+        (
+            data.MultiDSprites,
+            multi_dsprites.scene_format("binarized"),
+            {"image_dim": [64, 64], "dataset_variant": "binarized"},
+            {"color": 1, "shape": 1, "scale": 1, "x": 1, "y": 1, "orientation": 1},
+            (1, 64, 64, 1),
+        ),
+        (
+            data.Tetrominoes,
+            tetrominoes.scene_format(),
+            {"image_dim": [35, 35]},
+            {"color": 3, "shape": 1, "position": 2},
+            (1, 35, 35, 3),
+        ),
+        (
+            data.ObjectsRoom,
+            objects_room.scene_format("train"),
+            {"image_dim": [64, 64]},
+            {},
+            (1, 64, 64, 3),
+        ),
+        (
+            data.ObjectsRoom,
+            objects_room.scene_format("sequences"),
+            {"image_dim": [32, 32], "dataset_variant": "sequences", "num_frames": 6},
+            {},
+            (6, 32, 32, 3),
+        ),
+        (
+            data.Shapes,
+            shapes.scene_format(),
+            {"image_dim": [28, 28]},
+            {"shape": 1, "x": 1, "y": 1},
+            (1, 28, 28, 1),
+        ),
+        (
+            data.Balls,
+            balls.scene_format(),
+            {"image_dim": [14, 14]},
+            {"color": 3, "position": 2},
+            (1, 14, 14, 3),
+        ),
     ],
     ids=[
-        "clevr", "clevr gray", "multi_dsprites", "tetrominoes", "room", "sequences", "shapes",
+        "clevr",
+        "clevr gray",
+        "multi_dsprites",
+        "tetrominoes",
+        "room",
+        "sequences",
+        "shapes",
         "balls",
     ],
 )
@@ -243,9 +285,9 @@ def test_wrong_requests_and_files_are_one_clear_error(tmp_path):
         data.Tetrominoes(path, 1, [35, 35])("test")
     for cache in (None, False):
         with pytest.raises(DatasetError, match="record 0: crop_region rows 0:40, .* of 35x35"):
-            data.Tetrominoes(
-                path, 1, [35, 35], crop_region=[[0, 40], [0, 40]], cache=cache
-            )("train")
+            data.Tetrominoes(path, 1, [35, 35], crop_region=[[0, 40], [0, 40]], cache=cache)(
+                "train"
+            )
         with pytest.raises(DatasetError, match="record 0: not a scene of shapes .it is a scene"):
             data.Shapes(path, 1, [28, 28], cache=cache)("train")
 
@@ -272,6 +314,11 @@ def test_packed_scenes_go_where_the_config_says(tmp_path):
     path = tetrominoes_file(tmp_path, 2)
     data.Tetrominoes(path, 1, [35, 35], cache=str(tmp_path / "cache"))("train")
     assert os.listdir(tmp_path / "cache") == [f"{os.path.basename(path)}.35x35.packed"]
-    assert len(pack.open_scenes(
-        pack.SceneFile(path, tetrominoes.scene_format(), (35, 35)), tmp_path / "cache"
-    )) == 2
+    assert (
+        len(
+            pack.open_scenes(
+                pack.SceneFile(path, tetrominoes.scene_format(), (35, 35)), tmp_path / "cache"
+            )
+        )
+        == 2
+    )

@@ -131,9 +131,7 @@ every_unpacker = pytest.mark.parametrize(
 
 
 @every_program
-def test_checkpoints_are_downloaded_unpacked_and_the_next_commands_said(
-    server, checkout, programs
-):
+def test_checkpoints_are_downloaded_unpacked_and_the_next_commands_said(server, checkout, programs):
     server.body = make_zip(published_entries())
     result = checkout.run(server.url, programs)
     assert result.returncode == 0, result.stderr

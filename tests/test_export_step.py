@@ -82,9 +82,16 @@ def artefact(tmp_path_factory):
         progress=training.Progress(SEED),
     ).save(1)
     process = tiny.start_module(
-        "benchmarks.export_step", "tetrominoes", *OVERRIDES, "seed=0",
-        "--checkpoint", str(directory / "start"),
-        "--out", str(directory / "tiny"), "--images", "2",
+        "benchmarks.export_step",
+        "tetrominoes",
+        *OVERRIDES,
+        "seed=0",
+        "--checkpoint",
+        str(directory / "start"),
+        "--out",
+        str(directory / "tiny"),
+        "--images",
+        "2",
     )
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stderr
@@ -183,9 +190,7 @@ def test_parameters_of_another_model_are_refused_and_nothing_is_written(trained,
     directory = tmp_path / "imported"
     overrides = [*OVERRIDES, "n_z=5", f"checkpoint_dir={directory}"]
     with pytest.raises(UserError, match="of another model"):
-        import_params.import_params(
-            str(trained / "params-0000004.npz"), "tetrominoes", overrides
-        )
+        import_params.import_params(str(trained / "params-0000004.npz"), "tetrominoes", overrides)
     assert not directory.exists()
 
 

@@ -42,6 +42,7 @@ FORMATS = [
 @pytest.fixture(scope="module")
 def whole_file(tmp_path_factory):
     """Returns a function from a format to (the bytes of a file of it, its scenes)."""
+
     @functools.cache
     def make(index):
         fmt = FORMATS[index]
@@ -56,7 +57,7 @@ def whole_file(tmp_path_factory):
 
 
 def cut(data, rng):
-    return data[:rng.integers(len(data))]
+    return data[: rng.integers(len(data))]
 
 
 def flip(data, rng):
@@ -75,7 +76,7 @@ def flip_ends(data, rng):
 
 def drop(data, rng):
     start, length = rng.integers(len(data)), rng.choice([1, 4, 100, 5000])
-    return data[:start] + data[start + length:]
+    return data[:start] + data[start + length :]
 
 
 def insert(data, rng):
@@ -85,7 +86,7 @@ def insert(data, rng):
 
 def blank(data, rng):
     start, length = rng.integers(len(data)), rng.choice([16, 512])
-    return data[:start] + bytes(len(data[start:start + length])) + data[start + length:]
+    return data[:start] + bytes(len(data[start : start + length])) + data[start + length :]
 
 
 def noise(data, rng):
@@ -126,9 +127,7 @@ def test_a_damaged_file_is_read_right_or_refused(tmp_path, whole_file, damage, c
     data, scenes = whole_file(index)
     path = tmp_path / "file"
     path.write_bytes(damage(data, rng))
-    assert_right_or_refused(
-        lambda: scene_format.read_scenes(path, FORMATS[index]), scenes, path
-    )
+    assert_right_or_refused(lambda: scene_format.read_scenes(path, FORMATS[index]), scenes, path)
 
 
 @pytest.mark.parametrize("wanted", range(len(FORMATS)))

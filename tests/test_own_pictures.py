@@ -73,7 +73,7 @@ def test_unusable_pictures_are_named_and_refused_or_skipped(
     elif isinstance(content, str):
         save_pictures(tmp_path, photo=np.random.default_rng(0).integers(0, 256, [64, 64, 3]))
         whole = (tmp_path / "photo.jpg").read_bytes()
-        (tmp_path / name).write_bytes(whole[:len(whole) // 2])
+        (tmp_path / name).write_bytes(whole[: len(whole) // 2])
     else:
         Image.fromarray(np.asarray(content, np.uint8)).save(tmp_path / name)
     cache = str(tmp_path / "cache")

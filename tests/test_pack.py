@@ -93,9 +93,7 @@ def test_pixels_without_an_entity_have_a_label_of_their_own():
 def test_masks_that_are_not_one_hot_are_named(tmp_path, value, message):
     source, scenes = tetrominoes_file(tmp_path)
     scenes[3]["mask"][:2, 10, 10] = value
-    scene_files.write(
-        source.path, [scene_files.serialise(s, source.scene_format) for s in scenes]
-    )
+    scene_files.write(source.path, [scene_files.serialise(s, source.scene_format) for s in scenes])
     with pytest.raises(DatasetError, match=f"scenes.tfrecords: record 3: .*{message}"):
         pack.open_scenes(source)
     assert os.listdir(tmp_path) == ["scenes.tfrecords"]
@@ -185,10 +183,17 @@ def test_the_command_packs_with_the_usual_crop_and_names_what_it_cannot(tmp_path
     (tmp_path / "text").write_text("no scenes")
     process = subprocess.run(
         [
-            sys.executable, "-m", "multi_object_datasets.pack", clevr, tmp_path / "text",
-            "--cache", tmp_path / "cache",
+            sys.executable,
+            "-m",
+            "multi_object_datasets.pack",
+            clevr,
+            tmp_path / "text",
+            "--cache",
+            tmp_path / "cache",
         ],
-        capture_output=True, text=True, cwd=scene_files.PARITY.parents[1],
+        capture_output=True,
+        text=True,
+        cwd=scene_files.PARITY.parents[1],
     )
     cache = tmp_path / "cache" / "clevr.128x128.packed"
     assert process.stdout == f"{cache}: 1 scenes, 0.1 MB\n"
@@ -196,4 +201,3 @@ def test_the_command_packs_with_the_usual_crop_and_names_what_it_cannot(tmp_path
     errors = process.stderr
     assert errors.splitlines()[-1].startswith(f"error: {tmp_path / 'text'}: record 0: not a compr")
     assert "Traceback" not in errors and process.returncode == 1
-

@@ -45,7 +45,8 @@ def variant_arguments(variant):
 
 
 @pytest.mark.parametrize(
-    ("module", "variant", "image_shape", "mask_shape", "num_features"), FORMATS,
+    ("module", "variant", "image_shape", "mask_shape", "num_features"),
+    FORMATS,
     ids=[f"{m.__name__.split('.')[-1]} {v or ''}".strip() for m, v, *_ in FORMATS],
 )
 def test_scenes_written_by_tensorflow_are_read_back(

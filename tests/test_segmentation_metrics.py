@@ -43,8 +43,12 @@ def test_hand_made_cases_have_their_exact_score(true, predicted, score):
         ([0, 1, 2, 0, 1, 2], [0] * 6, 0.0),
     ],
     ids=[
-        "both one cluster", "empty foreground", "one counted point", "all points alone in both",
-        "one true cluster", "one predicted cluster",
+        "both one cluster",
+        "empty foreground",
+        "one counted point",
+        "all points alone in both",
+        "one true cluster",
+        "one predicted cluster",
     ],
 )
 def test_degenerate_clusterings_have_the_documented_score(true, predicted, score):

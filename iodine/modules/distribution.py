@@ -164,9 +164,7 @@ class MaskedMixture(snt.Module):
       mask_activation: name of an activation of the mask logits before the softmax, None for none.
     """
 
-    def __init__(
-        self, num_components, component_dist, mask_activation=None, name="masked_mixture"
-    ):
+    def __init__(self, num_components, component_dist, mask_activation=None, name="masked_mixture"):
         super().__init__(name=name)
         self.num_components = num_components
         self.component_dist = component_dist

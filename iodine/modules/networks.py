@@ -282,9 +282,7 @@ class LSTMLayer(snt.Module):
     def _initialize(self, input_size):
         size = self.hidden_size
         init = snt.initializers.TruncatedNormal(stddev=1.0 / np.sqrt(input_size + size))
-        self.w_gates = tf.Variable(
-            init([input_size + size, 4 * size], tf.float32), name="w_gates"
-        )
+        self.w_gates = tf.Variable(init([input_size + size, 4 * size], tf.float32), name="w_gates")
         self.b_gates = tf.Variable(init([4 * size], tf.float32), name="b_gates")
 
     @mixed_precision

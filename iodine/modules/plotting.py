@@ -229,8 +229,14 @@ def inputs_plot(info, b=0, t=-1, size=0.6):
             _spatial_tile(name, value[k], axes[k, column], title, limits, color)
         if shared:
             axes[1, column].text(
-                0.5, 0.5, "same for\nall slots", transform=axes[1, column].transAxes,
-                fontsize=FONT_SIZE - 1, ha="center", va="center", color="grey",
+                0.5,
+                0.5,
+                "same for\nall slots",
+                transform=axes[1, column].transAxes,
+                fontsize=FONT_SIZE - 1,
+                ha="center",
+                va="center",
+                color="grey",
             )
     for k in range(num_slots):
         label_row(axes[k, 0], f"slot {k + 1}")
@@ -242,8 +248,12 @@ def inputs_plot(info, b=0, t=-1, size=0.6):
         box = [0.4 / width, (top - flat_height) / height, (width - 0.45) / width]
         ax = figure.add_axes([*box, flat_height / height])
         ax.imshow(
-            value, aspect="auto", cmap="RdBu_r", interpolation="nearest",
-            vmin=_symmetric_limits(value)[0], vmax=_symmetric_limits(value)[1],
+            value,
+            aspect="auto",
+            cmap="RdBu_r",
+            interpolation="nearest",
+            vmin=_symmetric_limits(value)[0],
+            vmax=_symmetric_limits(value)[1],
         )
         prepare_axis(ax, f"{INPUT_TITLES[name]} (flat, {value.shape[-1]} values a slot)")
         ax.set_yticks(range(num_slots), [str(k + 1) for k in range(num_slots)])

@@ -84,7 +84,9 @@ class RefinementInputs(snt.Module):
     ):
         super().__init__(name=name)
         for what, chosen in (
-            ("inputs", names), ("stop_gradients", stop_gradients), ("preprocess", preprocess)
+            ("inputs", names),
+            ("stop_gradients", stop_gradients),
+            ("preprocess", preprocess),
         ):
             for key in chosen:
                 if key not in ALL_INPUTS:
@@ -100,7 +102,9 @@ class RefinementInputs(snt.Module):
         self.coord_freqs = coord_freqs
         self.layer_norms = {
             key: snt.LayerNorm(
-                axis=slice(1, None), create_scale=True, create_offset=True,
+                axis=slice(1, None),
+                create_scale=True,
+                create_offset=True,
                 name=f"layer_norm_{key}",
             )
             for key in preprocess

@@ -26,20 +26,20 @@ class SceneDataset:
     """Base of the data sets. Nothing is opened, or packed, before the first call.
 
     Attributes:
-        path: file or folder.
-        batch_size: number of scenes in a batch, over all replicas together.
-        image_dim: (height, width) after resizing.
-        crop_region: ((top, bottom), (left, right)), the rows and columns to keep before resizing;
-            None keeps all.
-        shuffle_buffer: number of scenes shuffled at a time when reading without a cache; with one,
-            the whole set is shuffled anew each epoch.
-        max_num_objects: leave out scenes with more visible foreground objects than this.
-        min_num_objects: leave out scenes with fewer than this.
-        grayscale: whether to average the channels into one.
-        held_out: number of scenes that are for testing and not trained on, the first ones of those
-            not left out. A file without more scenes than that serves both.
-        cache: directory for the packed scenes, None for that of the file. False reads the file as
-            a stream: slowly, and a later step only by way of all steps before it.
+      path: file or folder.
+      batch_size: number of scenes in a batch, over all replicas together.
+      image_dim: (height, width) after resizing.
+      crop_region: ((top, bottom), (left, right)), the rows and columns to keep before resizing;
+        None keeps all.
+      shuffle_buffer: number of scenes shuffled at a time when reading without a cache; with one,
+        the whole set is shuffled anew each epoch.
+      max_num_objects: leave out scenes with more visible foreground objects than this.
+      min_num_objects: leave out scenes with fewer than this.
+      grayscale: whether to average the channels into one.
+      held_out: number of scenes that are for testing and not trained on, the first ones of those
+        not left out. A file without more scenes than that serves both.
+      cache: directory for the packed scenes, None for that of the file. False reads the file as
+        a stream: slowly, and a later step only by way of all steps before it.
     """
 
     path: str
@@ -86,23 +86,23 @@ class SceneDataset:
         """Returns batches of a subset.
 
         Args:
-            subset: "train": endless, all scenes but the held-out ones, in a new order each epoch;
-                "summary": the first `batch_size` scenes, for ever; "test": the held-out scenes
-                once, in order, with a smaller last batch where they do not fill it.
-            seed: non-negative int that the order of training scenes depends on.
-            start_step: number of the first training batch.
+          subset: "train": endless, all scenes but the held-out ones, in a new order each epoch;
+            "summary": the first `batch_size` scenes, for ever; "test": the held-out scenes
+            once, in order, with a smaller last batch where they do not fill it.
+          seed: non-negative int that the order of training scenes depends on.
+          start_step: number of the first training batch.
 
         Returns:
-            `tf.data.Dataset` of dicts (T frames, 1 but for sequences; L entities, the background
-            first), which have only `image` where pictures come without masks:
-            image: [B, T, H, W, C] float32 in [0, 1].
-            mask: [B, T, L, H, W, 1] float32, 1 where the entity is seen.
-            visibility: [B, L] float32, 1 for the background and for each object that is there.
-            factors: {name: [B, L, n]}.
+          `tf.data.Dataset` of dicts (T frames, 1 but for sequences; L entities, the background
+          first), which have only `image` where pictures come without masks:
+          image: [B, T, H, W, C] float32 in [0, 1].
+          mask: [B, T, L, H, W, 1] float32, 1 where the entity is seen.
+          visibility: [B, L] float32, 1 for the background and for each object that is there.
+          factors: {name: [B, L, n]}.
 
         Raises:
-            UserError: there is no such file or subset, or no scene in it.
-            DatasetError: the file cannot be read; names the file and the record.
+          UserError: there is no such file or subset, or no scene in it.
+          DatasetError: the file cannot be read; names the file and the record.
         """
         if subset not in SUBSETS:
             raise UserError(f"there is no subset '{subset}', only {', '.join(SUBSETS)}")
@@ -124,7 +124,7 @@ class SceneDataset:
 
     def _kept(self, visibility):
         """Returns which scenes have as many objects as wanted, [N] bool of visibility [N, L]."""
-        count = visibility[:, self.num_background:].sum(axis=1)
+        count = visibility[:, self.num_background :].sum(axis=1)
         fewest = 0 if self.min_num_objects is None else self.min_num_objects
         most = np.inf if self.max_num_objects is None else self.max_num_objects
         return (fewest <= count) & (count <= most)
@@ -165,8 +165,8 @@ class SceneDataset:
             steps = tf.data.Dataset.range(1).repeat()
             choose = in_order(np.resize(numbers, size), size)  # Starts over if there are fewer.
         else:
-            steps = tf.data.Dataset.range(-(-len(numbers[:held_out or None]) // size))
-            choose = in_order(numbers[:held_out or None], size)
+            steps = tf.data.Dataset.range(-(-len(numbers[: held_out or None]) // size))
+            choose = in_order(numbers[: held_out or None], size)
         names = packed.dtype.names
 
         def gather(step):
@@ -186,6 +186,7 @@ class SceneDataset:
 
     def _stream(self, subset, seed, start_step):
         """Returns batches of scenes packed on the fly."""
+
         def scenes():
             for scene in self._source().scenes():
                 if "visibility" not in scene or self._kept(scene["visibility"][None]):
@@ -211,7 +212,7 @@ class SceneDataset:
         image = tf.cast(image, tf.float32) / image_ops.FULL_BRIGHTNESS[image.dtype.name]
         if len(image.shape) == 4:
             image = image[:, None]  # [B, 1, H, W, C]
-        image = image[:, :self.num_frames]
+        image = image[:, : self.num_frames]
         if self.grayscale:
             image = tf.reduce_mean(image, axis=-1, keepdims=True)
         if labels is None:
@@ -220,7 +221,7 @@ class SceneDataset:
             labels = labels[:, None]  # [B, 1, H, W]
         num_entities = packed["visibility"].shape[-1]
         # The labels of pixels without an entity are beyond its depth, and give zeros.
-        mask = tf.one_hot(labels[:, :self.num_frames], num_entities, axis=2)  # [B, T, L, H, W]
+        mask = tf.one_hot(labels[:, : self.num_frames], num_entities, axis=2)  # [B, T, L, H, W]
         return {
             "image": image,
             "mask": mask[..., None],
@@ -238,6 +239,7 @@ def shuffled_batches(numbers, batch_size, seed):
     The batches run through a new permutation each epoch, across its end where they do not divide
     it. They depend on nothing but the arguments and the step.
     """
+
     @functools.lru_cache(maxsize=2)
     def permutation(epoch):
         return np.random.default_rng([seed, epoch]).permutation(numbers)
@@ -252,7 +254,7 @@ def shuffled_batches(numbers, batch_size, seed):
 
 def in_order(numbers, batch_size):
     """Returns a function from a step to its batch of `numbers`, in order."""
-    return lambda step: numbers[step * batch_size:(step + 1) * batch_size]
+    return lambda step: numbers[step * batch_size : (step + 1) * batch_size]
 
 
 def _as_columns(feature):

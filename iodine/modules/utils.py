@@ -43,7 +43,8 @@ def check_arguments(function, arguments, where=""):
     missing = [
         name
         for name, p in parameters.items()
-        if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        if p.default is p.empty
+        and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
         and name not in arguments
     ]
     if missing:

@@ -19,14 +19,14 @@ def load(name, variant=None):
     """Imports a generator and checks the variant.
 
     Args:
-        name: one of `NAMES`.
-        variant: one of the generator's `VARIANTS`, or None for the first.
+      name: one of `NAMES`.
+      variant: one of the generator's `VARIANTS`, or None for the first.
 
     Returns:
-        (module, variant), the variant None for a generator without variants.
+      (module, variant), the variant None for a generator without variants.
 
     Raises:
-        DatasetError: no such generator or variant.
+      DatasetError: no such generator or variant.
     """
     if name not in NAMES:
         raise DatasetError(f"no generator {name!r}; there are: {', '.join(NAMES)}")

@@ -28,12 +28,12 @@ def render(factors):
     """Draws a scene from its factors.
 
     Args:
-        factors: dict of arrays with the background first: `x` and `y` [4] (left column and top row
-            of the bounding box), `color` [4, 3] (RGB, 0 or 1). Later balls are drawn over earlier
-            ones.
+      factors: dict of arrays with the background first: `x` and `y` [4] (left column and top row
+        of the bounding box), `color` [4, 3] (RGB, 0 or 1). Later balls are drawn over earlier
+        ones.
 
     Returns:
-        (image uint8 [14, 14, 3], labels uint8 [14, 14], the entity that each pixel shows).
+      (image uint8 [14, 14, 3], labels uint8 [14, 14], the entity that each pixel shows).
     """
     labels = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     for entity in range(1, NUM_BALLS + 1):

@@ -233,7 +233,7 @@ def arrange(factors, view):
     """Puts the objects, camera and lamps of a scene in place.
 
     Args:
-        factors, view: as `clevr_with_masks.sample` returns them.
+      factors, view: as `clevr_with_masks.sample` returns them.
     """
     for thing in _objects:
         bpy.data.objects.remove(thing)

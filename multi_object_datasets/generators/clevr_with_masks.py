@@ -59,12 +59,12 @@ def project(points, camera):
     """Returns where a camera at position `camera`, aimed at the origin, sees points.
 
     Args:
-        points: [n, 3].
-        camera: [3].
+      points: [n, 3].
+      camera: [3].
 
     Returns:
-        [n, 3]: column and row, in whole pixels as CLEVR stores them, and depth along the camera's
-        axis.
+      [n, 3]: column and row, in whole pixels as CLEVR stores them, and depth along the camera's
+      axis.
     """
     right, up, backward = look_at_origin(camera) @ (points - camera).T  # each [n]
     depth = -backward
@@ -78,12 +78,12 @@ def place(rng, count, camera):
     """Draws the sizes and floor positions of `count` objects.
 
     Args:
-        rng: a `numpy.random.Generator`.
-        count: number of objects.
-        camera: [3], the camera's position.
+      rng: a `numpy.random.Generator`.
+      count: number of objects.
+      camera: [3], the camera's position.
 
     Returns:
-        (size codes [count], positions [count, 2]); every pair keeps MIN_GAP and MIN_MARGIN.
+      (size codes [count], positions [count, 2]); every pair keeps MIN_GAP and MIN_MARGIN.
     """
     right = look_at_origin(camera)[0, :2]
     axes = np.array([right, [-right[1], right[0]]])  # [2, 2] across and away from the camera.
@@ -112,14 +112,14 @@ def sample(rng, variant="clevr"):
     """Draws a scene.
 
     Args:
-        rng: a `numpy.random.Generator`.
-        variant: one of `VARIANTS`.
+      rng: a `numpy.random.Generator`.
+      variant: one of `VARIANTS`.
 
     Returns:
-        (factors, view). factors: the published features, [11, ...] with the background first and
-        zeros after the last object: `size`, `shape`, `material`, `color` (uint8 codes), `x`, `y`,
-        `z`, `rotation` (0 to 360), `visibility` and `pixel_coords` [11, 3]. view: jittered
-        positions [3] of `camera` and of each of LAMPS.
+      (factors, view). factors: the published features, [11, ...] with the background first and
+      zeros after the last object: `size`, `shape`, `material`, `color` (uint8 codes), `x`, `y`,
+      `z`, `rotation` (0 to 360), `visibility` and `pixel_coords` [11, 3]. view: jittered
+      positions [3] of `camera` and of each of LAMPS.
     """
     count = rng.integers(3, MAX_OBJECTS[variant] + 1)
     camera = CAMERA + rng.uniform(-CAMERA_JITTER, CAMERA_JITTER, size=3)

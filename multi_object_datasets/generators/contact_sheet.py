@@ -54,8 +54,8 @@ def contact_sheet(name, path, variant=None):
     """Writes the contact sheet of seed 0's first scenes; a sequence fills a row of its own.
 
     Args:
-        name, variant: as for `generators.load`.
-        path: PNG file to write.
+      name, variant: as for `generators.load`.
+      path: PNG file to write.
     """
     module, variant = generators.load(name, variant)
     rows, index = [], 0

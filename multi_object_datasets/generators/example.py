@@ -40,11 +40,11 @@ def encode(features):
     """Serialises a scene as a `tf.Example`.
 
     Args:
-        features: {name: array}, uint8 (stored as one-byte strings, one per element) or float32, of
-            any shape; stored flattened and in the order of their names.
+      features: {name: array}, uint8 (stored as one-byte strings, one per element) or float32, of
+        any shape; stored flattened and in the order of their names.
 
     Returns:
-        bytes.
+      bytes.
     """
     entries = (
         _field(1, _field(1, name.encode()) + _field(2, _feature(features[name])))

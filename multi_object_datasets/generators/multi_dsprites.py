@@ -29,13 +29,13 @@ def sprite_pixels(shape, x, y, scale, orientation):
     """Returns the pixels whose centre lies in a sprite.
 
     Args:
-        shape: 1 square, 2 ellipse, 3 heart.
-        x, y: centre in [0, 1]: from a quarter to three quarters of the image, across and down.
-        scale: in [0.5, 1].
-        orientation: in radians, anticlockwise.
+      shape: 1 square, 2 ellipse, 3 heart.
+      x, y: centre in [0, 1]: from a quarter to three quarters of the image, across and down.
+      scale: in [0.5, 1].
+      orientation: in radians, anticlockwise.
 
     Returns:
-        bool [64, 64].
+      bool [64, 64].
     """
     centers = np.arange(IMAGE_SIZE) + 0.5
     right = centers[None, :] - IMAGE_SIZE * (0.25 + 0.5 * x)
@@ -55,12 +55,12 @@ def render(factors):
     """Draws a scene from its factors.
 
     Args:
-        factors: dict of arrays [L, ...] with the background first: `shape`, `x`, `y`, `scale`,
-            `orientation`, `visibility`, and `color` [L, 3 or 1] in [0, 1]. Later sprites lie in
-            front.
+      factors: dict of arrays [L, ...] with the background first: `shape`, `x`, `y`, `scale`,
+        `orientation`, `visibility`, and `color` [L, 3 or 1] in [0, 1]. Later sprites lie in
+        front.
 
     Returns:
-        (image uint8 [64, 64, 3 or 1], labels uint8 [64, 64], the entity that each pixel shows).
+      (image uint8 [64, 64, 3 or 1], labels uint8 [64, 64], the entity that each pixel shows).
     """
     labels = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     for entity in range(1, int(factors["visibility"].sum())):
@@ -86,11 +86,11 @@ def sample(rng, variant):
     """Draws the factors of a scene: count, shapes, poses and colours uniform and independent.
 
     Args:
-        rng: a `numpy.random.Generator`.
-        variant: one of `VARIANTS`.
+      rng: a `numpy.random.Generator`.
+      variant: one of `VARIANTS`.
 
     Returns:
-        dict of float32 arrays, see `render`; entities that the scene does not have are zero.
+      dict of float32 arrays, see `render`; entities that the scene does not have are zero.
     """
     fewest, most = NUM_SPRITES[variant]
     count = rng.integers(fewest, most + 1)

@@ -55,13 +55,13 @@ def sample(rng, variant):
     """Draws a scene.
 
     Args:
-        rng: a `numpy.random.Generator`.
-        variant: one of `VARIANTS`.
+      rng: a `numpy.random.Generator`.
+      variant: one of `VARIANTS`.
 
     Returns:
-        dict: `floor` and `wall`, RGB colours [3] in [0, 1]; `objects`, a list of dicts of `shape`,
-        `position` [2] and `radius` in metres, `turn` in degrees and `color` [3]; `cameras`
-        [frames, 2], angle on the ring and pitch in degrees.
+      dict: `floor` and `wall`, RGB colours [3] in [0, 1]; `objects`, a list of dicts of `shape`,
+      `position` [2] and `radius` in metres, `turn` in degrees and `color` [3]; `cameras`
+      [frames, 2], angle on the ring and pitch in degrees.
     """
     fewest, most, _ = OBJECTS[variant]
     count = int(rng.integers(fewest, most + 1))

@@ -142,8 +142,8 @@ def _look(scene, sensor):
     """Follows a regular grid of rays to what they meet.
 
     Returns:
-        (entities int [64 * GRID, 64 * GRID], heights [64 * GRID, 64 * GRID], the rays' upward
-        part).
+      (entities int [64 * GRID, 64 * GRID], heights [64 * GRID, 64 * GRID], the rays' upward
+      part).
     """
     count = objects_room.IMAGE_SIZE * GRID
     entities = np.zeros((count, count), np.uint8)
@@ -162,12 +162,12 @@ def render(room, seed):
     """Renders every frame of a room.
 
     Args:
-        room: as `objects_room.sample` returns it.
-        seed: int, of the rays.
+      room: as `objects_room.sample` returns it.
+      seed: int, of the rays.
 
     Returns:
-        (images uint8 [frames, 64, 64, 3], labels uint8 [frames, 64, 64], the entity that each
-        pixel's centre shows).
+      (images uint8 [frames, 64, 64, 3], labels uint8 [frames, 64, 64], the entity that each
+      pixel's centre shows).
     """
     parts = _room(room)
     for entity, thing in enumerate(room["objects"], start=objects_room.FIRST_OBJECT):

@@ -21,12 +21,12 @@ def render(factors):
     """Draws a scene from its factors.
 
     Args:
-        factors: dict of arrays [4] with the background first: `shape` (codes of `PIXELS`), `x` and
-            `y`, the centre across and down, as fractions of the image. Later shapes lie in front.
+      factors: dict of arrays [4] with the background first: `shape` (codes of `PIXELS`), `x` and
+        `y`, the centre across and down, as fractions of the image. Later shapes lie in front.
 
     Returns:
-        (image uint8 [28, 28, 1] of 0 and 255, labels uint8 [28, 28], the entity that each pixel
-        shows).
+      (image uint8 [28, 28, 1] of 0 and 255, labels uint8 [28, 28], the entity that each pixel
+      shows).
     """
     labels = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     for entity in range(1, NUM_SHAPES + 1):

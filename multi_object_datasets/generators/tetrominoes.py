@@ -67,13 +67,13 @@ def render(factors):
     """Draws a scene from its factors.
 
     Args:
-        factors: dict of arrays with the background first: `x` [4] (top row of the bounding box, in
-            pixels), `y` [4] (its left column), `shape` [4] (codes of `SHAPES`), `color` [4, 3]
-            (RGB, 0 or 1). Later pieces are drawn over earlier ones.
+      factors: dict of arrays with the background first: `x` [4] (top row of the bounding box, in
+        pixels), `y` [4] (its left column), `shape` [4] (codes of `SHAPES`), `color` [4, 3]
+        (RGB, 0 or 1). Later pieces are drawn over earlier ones.
 
     Returns:
-        (image uint8 [35, 35, 3], mask uint8 [4, 35, 35, 1] of 0 and 255, one-hot over the
-        entities).
+      (image uint8 [35, 35, 3], mask uint8 [4, 35, 35, 1] of 0 and 255, one-hot over the
+      entities).
     """
     image = np.zeros((IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     labels = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
@@ -96,10 +96,10 @@ def sample(rng):
     without overlap: all three pieces are placed anew until they do not touch the same pixel.
 
     Args:
-        rng: a `numpy.random.Generator`.
+      rng: a `numpy.random.Generator`.
 
     Returns:
-        dict of float32 arrays, see `render`, and `visibility` [4].
+      dict of float32 arrays, see `render`, and `visibility` [4].
     """
     shape = rng.choice(SAMPLED_SHAPES, NUM_PIECES)
     color = COLORS[rng.integers(len(COLORS), size=NUM_PIECES)]
