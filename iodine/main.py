@@ -31,7 +31,7 @@ SETTINGS.CONFIG.READ_ONLY_CONFIG = False
 # Sacred shows what any library logs; TensorFlow's notes at every checkpoint say nothing to users.
 logging.getLogger("absl").setLevel(logging.WARNING)
 
-NAMED_CONFIGS = ", ".join(scope.__name__ for scope in configurations.NAMED_CONFIGS)
+NAMED_CONFIGS = ", ".join(config.name for config in configurations.NAMED_CONFIGS)
 
 
 class Terminated(SacredInterrupt):
@@ -106,8 +106,7 @@ ex = CommandLineExperiment("iodine")
 ex.logger = create_basic_stream_logger()
 ex.logger.addFilter(lambda record: not record.getMessage().startswith("Added new config entry"))
 ex.config(configurations.base)
-for named_config in configurations.NAMED_CONFIGS:
-    ex.named_config(named_config)
+ex.named_configs |= {config.name: config for config in configurations.NAMED_CONFIGS}
 
 
 @ex.config_hook
@@ -138,6 +137,7 @@ def check_config(_config):
         "num_iters",
         "batch_size",
         "save_summaries_steps",
+        "save_images_steps",
         "save_checkpoint_steps",
         "stop_after_steps",
         "steps_per_call",
@@ -148,8 +148,11 @@ def check_config(_config):
 
 
 @ex.capture
-def build_parts(data, model, optimizer):
+def build_parts(data, model, optimizer, gpu_memory_growth):
     """Builds (dataset, model, optimizer) from the config's plans."""
+    from iodine import devices
+
+    devices.set_memory_growth(gpu_memory_growth)
     if not (data and model and optimizer):
         raise UserError(
             f"no config given: `python -m iodine.main with NAME`, NAME being one of {NAMED_CONFIGS}"
@@ -166,6 +169,9 @@ def restored_model(checkpoint_dir):
     dataset, model, _ = build_parts()
     model.initialize(dataset.image_shape)
     checkpoints.restore(path, model=model)
+    model.refinement_batch_size = checkpoints.read_record(path).get(
+        "refinement_batch_size", model.refinement_batch_size
+    )
     return dataset, model
 
 
@@ -193,20 +199,22 @@ def main(
     seed,
     continue_run,
     save_summaries_steps,
+    save_images_steps,
     save_checkpoint_steps,
     stop_after_steps,
     steps_per_call,
+    xla,
     _run,
 ):
     """Trains a model."""
-    from iodine import checkpoints, training
+    from iodine import checkpoints, devices, training
 
     directory = run_directory()
     if continue_run:
         checkpoints.latest_checkpoint(directory)
-    strategy = training.create_strategy(strategy)
+    strategy = devices.create_strategy(strategy)
     tf.random.set_seed(seed)
-    with training.replica_local_variables(strategy):
+    with devices.replica_local_variables(strategy):
         dataset, model, optimizer = build_parts()
     _run.info["checkpoint_dir"] = os.path.abspath(directory)
     _run.info["tensorflow"] = {"logdirs": [os.path.abspath(directory)]}
@@ -219,11 +227,13 @@ def main(
             seed,
             directory,
             continue_run,
-            save_summaries_steps,
-            save_checkpoint_steps,
             stop_after_steps,
             _run.log_scalar,
+            save_summaries_steps,
+            save_images_steps,
+            save_checkpoint_steps,
             steps_per_call,
+            xla,
         )
         return means.get("loss")  # Sacred's SqlObserver takes no result but a number.
     except training.Interrupted as interrupted:
@@ -241,7 +251,7 @@ def load_checkpoint(checkpoint_dir):
 
 
 @ex.command
-def evaluate(batch_size, eval_images, factor_regression, out, seed):
+def evaluate(eval_images, factor_regression, out, seed):
     """Evaluates a trained model on held-out scenes; out=FILE writes the figures as JSON.
 
     factor_regression=True also fits linear models of the factors to the latents.
@@ -251,8 +261,8 @@ def evaluate(batch_size, eval_images, factor_regression, out, seed):
     if out and not os.path.isdir(os.path.dirname(os.path.abspath(out))):
         raise UserError(f"the directory of out={out} does not exist")
     dataset, model = restored_model()
-    report = evaluation.evaluate(model, dataset, eval_images, batch_size, seed, factor_regression)
-    print(evaluation.format_report(report))
+    report = evaluation.evaluate(model, dataset, eval_images, seed, factor_regression)
+    print(evaluation.format_report(report, model.METRICS))
     if out:
         temporary = f"{out}.part"
         with open(temporary, "w") as file:
@@ -270,12 +280,13 @@ def export_weights(checkpoint_dir, out):
         raise UserError("say where to write: out=DIR, for example out=exported")
     path = checkpoints.latest_checkpoint(checkpoint_dir)
     _, model = restored_model()
-    step = int(path.rsplit("-", 1)[1])
-    print(f"exported '{path}' to '{checkpoints.CheckpointWriter(out, model=model).save(step)}'")
+    checkpoints.check_vacant(out)
+    writer = checkpoints.CheckpointWriter(out, checkpoints.read_record(path), model=model)
+    print(f"exported '{path}' to '{writer.save(checkpoints.step_of(path))}'")
 
 
 @ex.command(unobserved=True)
-def convert(reference_checkpoint, checkpoint_dir, seed):
+def convert(reference_checkpoint, reference_batch_size, checkpoint_dir, batch_size, seed):
     """Converts reference_checkpoint=PATH of the original IODINE to one in checkpoint_dir=DIR."""
     from iodine import convert_checkpoint
 
@@ -283,7 +294,14 @@ def convert(reference_checkpoint, checkpoint_dir, seed):
         raise UserError("say which checkpoint to convert: reference_checkpoint=PATH")
     dataset, model, optimizer = build_parts()
     model.initialize(dataset.image_shape)
-    path = convert_checkpoint.convert(model, optimizer, reference_checkpoint, checkpoint_dir, seed)
+    path = convert_checkpoint.convert(
+        model,
+        optimizer,
+        reference_checkpoint,
+        checkpoint_dir,
+        seed,
+        model.refinement_batch_size or reference_batch_size or batch_size,
+    )
     print(f"converted '{reference_checkpoint}' of step {int(optimizer.step)} to '{path}'")
 
 
@@ -304,7 +322,7 @@ def export_reference(checkpoint_dir, out):
 
 
 @ex.command(unobserved=True)
-def visualize(checkpoint_dir, image, out, eval_images, batch_size, seed):
+def visualize(checkpoint_dir, image, out, eval_images, seed):
     """Writes figures of a trained model, and report.html; image=FILE shows a picture of your own.
 
     Several pictures are a list: 'image=["a.png", "b.png"]'. out=DIR is where the files go.
@@ -313,7 +331,7 @@ def visualize(checkpoint_dir, image, out, eval_images, batch_size, seed):
 
     path = checkpoints.latest_checkpoint(checkpoint_dir)
     dataset, model = restored_model()
-    visualization.visualize(model, dataset, path, image, out, eval_images, batch_size, seed)
+    visualization.visualize(model, dataset, path, image, out, eval_images, seed)
 
 
 if __name__ == "__main__":
