@@ -146,8 +146,8 @@ def main():
         return list(records.read_records(FIXTURES / case / "scenes.tfrecords"))
 
     rng = np.random.default_rng(0)
-    room = made_up_scene(objects_room.scene_format("train"), rng)
-    shape_scene = made_up_scene(shapes.scene_format(), rng)
+    room = made_up_scene(objects_room.SCENE_FORMATS["train"], rng)
+    shape_scene = made_up_scene(shapes.SCENE_FORMAT, rng)
     crop_region = pack.CLEVR_CROP_REGION
     cases = {
         "clevr_with_masks": (

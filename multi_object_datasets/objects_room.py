@@ -20,13 +20,12 @@ SEQUENCE_LENGTH = 16
 BYTE_FEATURES = ["mask", "image"]
 
 
-def scene_format(dataset_variant):
-    """Returns the SceneFormat of a variant."""
-    scenes.check_variant("objects_room", dataset_variant, MAX_NUM_ENTITIES)
-    entities = MAX_NUM_ENTITIES[dataset_variant]
-    frames = (SEQUENCE_LENGTH,) if dataset_variant == "sequences" else ()
+def _scene_format(variant):
+    """Returns the format of a variant."""
+    entities = MAX_NUM_ENTITIES[variant]
+    frames = (SEQUENCE_LENGTH,) if variant == "sequences" else ()
     return scenes.SceneFormat(
-        f"objects_room ({dataset_variant})",
+        f"objects_room ({variant})",
         {
             "image": scenes.Feature((*frames, *IMAGE_SIZE, 3), np.uint8),
             "mask": scenes.Feature((*frames, entities, *IMAGE_SIZE, 1), np.uint8),
@@ -34,15 +33,16 @@ def scene_format(dataset_variant):
     )
 
 
-def dataset(path, dataset_variant, read_buffer_size=None, map_parallel_calls=None):
+SCENE_FORMATS = {variant: _scene_format(variant) for variant in MAX_NUM_ENTITIES}
+
+
+def dataset(tfrecords_path, dataset_variant, read_buffer_size=None, map_parallel_calls=None):
     """Reads an Objects Room file.
 
     Args:
-      path: TFRecord file.
       dataset_variant: "train" (7 entities), "six_objects" (10), "empty_room" (4),
         "identical_color" (10), or "sequences" (7, in 16 frames).
-      read_buffer_size: bytes to read at a time, default 1 MiB.
-      map_parallel_calls: number of scenes to parse at a time, default 1.
+      tfrecords_path, read_buffer_size, map_parallel_calls: as for `SceneFormat.dataset`.
 
     Returns:
       Unbatched `tf.data.Dataset` of dicts of uint8: image [64, 64, 3] and mask
@@ -51,5 +51,5 @@ def dataset(path, dataset_variant, read_buffer_size=None, map_parallel_calls=Non
     Raises:
       DatasetError: unknown variant.
     """
-    fmt = scene_format(dataset_variant)
-    return scenes.dataset(path, fmt, read_buffer_size, map_parallel_calls)
+    scene_format = scenes.variant_format("objects_room", dataset_variant, SCENE_FORMATS)
+    return scene_format.dataset(tfrecords_path, read_buffer_size, map_parallel_calls)

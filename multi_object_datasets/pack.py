@@ -25,9 +25,9 @@ from typing import NamedTuple
 import google_crc32c
 import numpy as np
 
-from multi_object_datasets import clevr_with_masks, image_ops
-from multi_object_datasets import scene_format as scenes
+from multi_object_datasets import clevr_with_masks, formats, image_ops
 from multi_object_datasets.errors import DatasetError
+from multi_object_datasets.scene_format import SceneFormat
 
 CLEVR_CROP_REGION = ((29, 221), (64, 256))
 CLEVR_IMAGE_DIM = (128, 128)
@@ -47,7 +47,7 @@ class SceneFile(NamedTuple):
     """
 
     path: str
-    scene_format: scenes.SceneFormat
+    scene_format: SceneFormat
     image_dim: tuple
     crop_region: tuple = None
 
@@ -73,7 +73,7 @@ class SceneFile(NamedTuple):
         Raises:
           DatasetError: names the file and the record that cannot be read.
         """
-        stream = scenes.read_scenes(self.path, self.scene_format, progress)
+        stream = formats.read_scenes(self.path, self.scene_format, progress)
         for number, scene in enumerate(stream):
             try:
                 yield self._packed(scene)
@@ -245,9 +245,9 @@ def main(arguments=None):
 
 def _scene_file(path, options):
     """Returns the SceneFile that the options ask for, with its data set's usual crop and size."""
-    scene_format = scenes.recognise(path)
+    scene_format = formats.recognise(path)
     image_dim, crop_region = scene_format.features["image"].shape[-3:-1], None
-    if scene_format == clevr_with_masks.scene_format():
+    if scene_format == clevr_with_masks.SCENE_FORMAT:
         image_dim, crop_region = CLEVR_IMAGE_DIM, CLEVR_CROP_REGION
     if options.crop_region:
         top, bottom, left, right = options.crop_region

@@ -25,7 +25,7 @@ from tests import scene_files
 
 def tetrominoes_file(tmp_path, number, visible=None):
     """Writes random scenes whose first feature value `x[0]` is their number; returns the path."""
-    fmt, rng = tetrominoes.scene_format(), np.random.default_rng(0)
+    fmt, rng = tetrominoes.SCENE_FORMAT, np.random.default_rng(0)
     scenes = [scene_files.random_scene(fmt, rng) for _ in range(number)]
     for i, scene in enumerate(scenes):
         scene["x"][0] = i
@@ -150,56 +150,56 @@ def test_the_stream_shuffles_within_its_buffer_and_starts_at_any_step(tmp_path):
     [
         (
             data.CLEVR,
-            clevr_with_masks.scene_format(),
+            clevr_with_masks.SCENE_FORMAT,
             {"image_dim": [16, 16]},
             {"color": 1, "shape": 1, "size": 1, "position": 3, "rotation": 1},
             (1, 16, 16, 3),
         ),
         (
             data.CLEVR,
-            clevr_with_masks.scene_format(),
+            clevr_with_masks.SCENE_FORMAT,
             {"image_dim": [16, 16], "grayscale": True},
             {"color": 1, "shape": 1, "size": 1, "position": 3, "rotation": 1},
             (1, 16, 16, 1),
         ),
         (
             data.MultiDSprites,
-            multi_dsprites.scene_format("binarized"),
+            multi_dsprites.SCENE_FORMATS["binarized"],
             {"image_dim": [64, 64], "dataset_variant": "binarized"},
             {"color": 1, "shape": 1, "scale": 1, "x": 1, "y": 1, "orientation": 1},
             (1, 64, 64, 1),
         ),
         (
             data.Tetrominoes,
-            tetrominoes.scene_format(),
+            tetrominoes.SCENE_FORMAT,
             {"image_dim": [35, 35]},
             {"color": 3, "shape": 1, "position": 2},
             (1, 35, 35, 3),
         ),
         (
             data.ObjectsRoom,
-            objects_room.scene_format("train"),
+            objects_room.SCENE_FORMATS["train"],
             {"image_dim": [64, 64]},
             {},
             (1, 64, 64, 3),
         ),
         (
             data.ObjectsRoom,
-            objects_room.scene_format("sequences"),
+            objects_room.SCENE_FORMATS["sequences"],
             {"image_dim": [32, 32], "dataset_variant": "sequences", "num_frames": 6},
             {},
             (6, 32, 32, 3),
         ),
         (
             data.Shapes,
-            shapes.scene_format(),
+            shapes.SCENE_FORMAT,
             {"image_dim": [28, 28]},
             {"shape": 1, "x": 1, "y": 1},
             (1, 28, 28, 1),
         ),
         (
             data.Balls,
-            balls.scene_format(),
+            balls.SCENE_FORMAT,
             {"image_dim": [14, 14]},
             {"color": 3, "position": 2},
             (1, 14, 14, 3),
@@ -317,7 +317,7 @@ def test_packed_scenes_go_where_the_config_says(tmp_path):
     assert (
         len(
             pack.open_scenes(
-                pack.SceneFile(path, tetrominoes.scene_format(), (35, 35)), tmp_path / "cache"
+                pack.SceneFile(path, tetrominoes.SCENE_FORMAT, (35, 35)), tmp_path / "cache"
             )
         )
         == 2

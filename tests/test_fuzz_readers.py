@@ -14,11 +14,11 @@ import pytest
 from multi_object_datasets import (
     balls,
     clevr_with_masks,
+    formats,
     multi_dsprites,
     objects_room,
     pack,
     records,
-    scene_format,
     shapes,
     tetrominoes,
 )
@@ -27,15 +27,15 @@ from tests import scene_files
 
 CASES_PER_DAMAGE = 60
 FORMATS = [
-    tetrominoes.scene_format(),
-    shapes.scene_format(),
-    balls.scene_format(),
-    multi_dsprites.scene_format("binarized"),
-    multi_dsprites.scene_format("colored_on_grayscale"),
-    multi_dsprites.scene_format("colored_on_colored"),
-    objects_room.scene_format("train"),
-    objects_room.scene_format("empty_room"),
-    clevr_with_masks.scene_format(),
+    tetrominoes.SCENE_FORMAT,
+    shapes.SCENE_FORMAT,
+    balls.SCENE_FORMAT,
+    multi_dsprites.SCENE_FORMATS["binarized"],
+    multi_dsprites.SCENE_FORMATS["colored_on_grayscale"],
+    multi_dsprites.SCENE_FORMATS["colored_on_colored"],
+    objects_room.SCENE_FORMATS["train"],
+    objects_room.SCENE_FORMATS["empty_room"],
+    clevr_with_masks.SCENE_FORMAT,
 ]
 
 
@@ -127,7 +127,7 @@ def test_a_damaged_file_is_read_right_or_refused(tmp_path, whole_file, damage, c
     data, scenes = whole_file(index)
     path = tmp_path / "file"
     path.write_bytes(damage(data, rng))
-    assert_right_or_refused(lambda: scene_format.read_scenes(path, FORMATS[index]), scenes, path)
+    assert_right_or_refused(lambda: formats.read_scenes(path, FORMATS[index]), scenes, path)
 
 
 @pytest.mark.parametrize("wanted", range(len(FORMATS)))
@@ -137,7 +137,7 @@ def test_a_file_of_another_data_set_is_refused(tmp_path, whole_file, index, want
     path = tmp_path / "file"
     path.write_bytes(data)
     right = assert_right_or_refused(
-        lambda: scene_format.read_scenes(path, FORMATS[wanted]), scenes, path
+        lambda: formats.read_scenes(path, FORMATS[wanted]), scenes, path
     )
     assert right == (index == wanted)
 

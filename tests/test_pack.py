@@ -25,7 +25,7 @@ from tests import scene_files
 
 def tetrominoes_file(tmp_path, number=5, seed=0):
     """Writes random scenes; returns (the SceneFile, the scenes)."""
-    fmt = tetrominoes.scene_format()
+    fmt = tetrominoes.SCENE_FORMAT
     path, scenes = scene_files.write_scenes(tmp_path / "scenes.tfrecords", fmt, number, seed)
     return pack.SceneFile(path, fmt, (35, 35)), scenes
 
@@ -44,12 +44,12 @@ def assert_holds(packed, scenes):
 @pytest.mark.parametrize(
     "fmt",
     [
-        tetrominoes.scene_format(),
-        shapes.scene_format(),
-        balls.scene_format(),
-        multi_dsprites.scene_format("binarized"),
-        objects_room.scene_format("train"),
-        objects_room.scene_format("sequences"),
+        tetrominoes.SCENE_FORMAT,
+        shapes.SCENE_FORMAT,
+        balls.SCENE_FORMAT,
+        multi_dsprites.SCENE_FORMATS["binarized"],
+        objects_room.SCENE_FORMATS["train"],
+        objects_room.SCENE_FORMATS["sequences"],
     ],
     ids=lambda fmt: fmt.name,
 )
@@ -66,7 +66,7 @@ def test_packed_scenes_are_those_of_the_file(tmp_path, fmt):
     ("image_dim", "dtype"), [((128, 128), "uint16"), ((48, 48), "uint8"), ((50, 60), "float32")]
 )
 def test_crop_and_resize_are_exactly_tensorflow_1s(image_dim, dtype):
-    fmt, crop_region = clevr_with_masks.scene_format(), ((29, 221), (64, 256))
+    fmt, crop_region = clevr_with_masks.SCENE_FORMAT, ((29, 221), (64, 256))
     scene = scene_files.random_scene(fmt, np.random.default_rng(0))
     image = image_ops.crop(scene["image"], crop_region)
     packed = image_ops.resize_bilinear(image, image_dim)

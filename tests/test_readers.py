@@ -1,6 +1,9 @@
 """The readers return what was written, in the published shapes, and name what they cannot read."""
 
+import ast
+import graphlib
 import gzip
+import pathlib
 import struct
 
 import google_crc32c
@@ -12,10 +15,10 @@ from multi_object_datasets import (
     balls,
     cater_with_masks,
     clevr_with_masks,
+    formats,
     multi_dsprites,
     objects_room,
     records,
-    scene_format,
     shapes,
     tetrominoes,
 )
@@ -52,7 +55,7 @@ def variant_arguments(variant):
 def test_scenes_written_by_tensorflow_are_read_back(
     tmp_path, module, variant, image_shape, mask_shape, num_features
 ):
-    fmt = module.scene_format(*variant_arguments(variant))
+    fmt = module.SCENE_FORMATS[variant] if variant else module.SCENE_FORMAT
     scene = scene_files.random_scene(fmt, np.random.default_rng(0))
     whole_strings = module is cater_with_masks
     record = scene_files.serialise(scene, fmt, whole_strings)
@@ -67,7 +70,7 @@ def test_scenes_written_by_tensorflow_are_read_back(
             assert result[name].dtype == value.dtype
             np.testing.assert_array_equal(result[name], value, err_msg=name)
     # six_objects and identical_color hold the same features.
-    assert scene_format.recognise(path).features == fmt.features
+    assert formats.recognise(path).features == fmt.features
 
 
 def test_masks_of_multi_dsprites_are_stored_with_entities_last(tmp_path):
@@ -87,7 +90,7 @@ def test_scenes_agree_with_the_general_parser(case):
         name: tf.io.FixedLenFeature(
             feature.shape, tf.string if name in module.BYTE_FEATURES else tf.float32
         )
-        for name, feature in module.scene_format().features.items()
+        for name, feature in module.SCENE_FORMAT.features.items()
     }
     for record, scene in zip(tf.data.TFRecordDataset(path, "GZIP"), module.dataset(path)):
         for name, value in tf.io.parse_single_example(record, spec).items():
@@ -164,9 +167,9 @@ def test_foreign_files_are_named(tmp_path, content, message):
 
 def test_other_data_sets_are_recognised_in_the_error():
     path = scene_files.parity_file("multi_dsprites_small")
-    wanted = multi_dsprites.scene_format("binarized")
+    wanted = multi_dsprites.SCENE_FORMATS["binarized"]
     with pytest.raises(DatasetError) as error:
-        list(scene_format.read_scenes(path, wanted))
+        list(formats.read_scenes(path, wanted))
     assert str(error.value) == (
         f"{path}: record 0: not a scene of multi_dsprites (binarized) (it is a scene of "
         "multi_dsprites (colored_on_grayscale)): 'image' has 12288 uint8 values, wanted 64x64x1 "
@@ -191,7 +194,7 @@ def test_reading_as_a_dataset_tells_the_same_error(tmp_path):
 def test_a_record_that_is_no_example_is_named(tmp_path):
     path = scene_files.write(tmp_path / "file", [b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"])
     with pytest.raises(DatasetError, match="record 0: not a scene of tetrominoes: not a tf.Exam"):
-        list(scene_format.read_scenes(path, tetrominoes.scene_format()))
+        list(formats.read_scenes(path, tetrominoes.SCENE_FORMAT))
 
 
 def test_an_error_from_a_reading_thread_is_found_again(tmp_path):
@@ -202,3 +205,23 @@ def test_an_error_from_a_reading_thread_is_found_again(tmp_path):
         f"{path}: record 0: not a scene of tetrominoes: not a tf.Example"
     )
     assert dataset_error_within(tf.errors.InternalError(None, None, "another")) is None
+
+
+def test_no_module_of_the_package_imports_in_a_circle():
+    root = pathlib.Path(records.__file__).parent
+    modules = {
+        ".".join(file.relative_to(root.parent).with_suffix("").parts).removesuffix(
+            ".__init__"
+        ): file
+        for file in root.rglob("*.py")
+    }
+    graph = {}
+    for name, file in modules.items():
+        imported = set()
+        for node in ast.walk(ast.parse(file.read_text())):  # Imports inside functions too.
+            if isinstance(node, ast.ImportFrom):
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                imported |= (names | {node.module}) & modules.keys()
+        graph[name] = imported - {"multi_object_datasets", "multi_object_datasets.generators"}
+    assert graph["multi_object_datasets.formats"]
+    list(graphlib.TopologicalSorter(graph).static_order())

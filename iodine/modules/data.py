@@ -33,17 +33,17 @@ def _download(name):
 
 def _variant_format(module, variant):
     """Returns the SceneFormat of a data set's variant; raises UserError if there is none."""
-    if variant not in module.MAX_NUM_ENTITIES:
-        known = ", ".join(module.MAX_NUM_ENTITIES)
+    if variant not in module.SCENE_FORMATS:
+        known = ", ".join(module.SCENE_FORMATS)
         raise UserError(f"there is no data.dataset_variant '{variant}', only {known}")
-    return module.scene_format(variant)
+    return module.SCENE_FORMATS[variant]
 
 
 @dataclasses.dataclass(eq=False)
 class CLEVR(SceneDataset):
     """CLEVR with masks."""
 
-    scene_format = clevr_with_masks.scene_format()
+    scene_format = clevr_with_masks.SCENE_FORMAT
     factors: ClassVar = {
         "color": ["color"],
         "shape": ["shape"],
@@ -56,7 +56,7 @@ class CLEVR(SceneDataset):
 
 @dataclasses.dataclass(eq=False)
 class MultiDSprites(SceneDataset):
-    """Multi-dSprites; `dataset_variant` is one of `multi_dsprites.MAX_NUM_ENTITIES`."""
+    """Multi-dSprites; `dataset_variant` is one of `multi_dsprites.SCENE_FORMATS`."""
 
     dataset_variant: str = "colored_on_grayscale"
 
@@ -95,7 +95,7 @@ class _Generated(SceneDataset):
 class Tetrominoes(_Generated):
     """Tetrominoes. Its default file is generated if it is not there."""
 
-    scene_format = tetrominoes.scene_format()
+    scene_format = tetrominoes.SCENE_FORMAT
     factors: ClassVar = {"color": ["color"], "shape": ["shape"], "position": ["x", "y"]}
     how_to_get_it = f"{_generate('tetrominoes')}, {_download('tetrominoes')}"
     num_examples = 60000  # As many as the paper trained on.
@@ -105,7 +105,7 @@ class Tetrominoes(_Generated):
 class Balls(_Generated):
     """Balls. Its default file is generated if it is not there."""
 
-    scene_format = balls.scene_format()
+    scene_format = balls.SCENE_FORMAT
     factors: ClassVar = {"color": ["color"], "position": ["x", "y"]}
     how_to_get_it = _generate("balls")
     num_examples = 30000
@@ -113,7 +113,7 @@ class Balls(_Generated):
 
 @dataclasses.dataclass(eq=False)
 class ObjectsRoom(SceneDataset):
-    """Objects Room; `dataset_variant` is one of `objects_room.MAX_NUM_ENTITIES`.
+    """Objects Room; `dataset_variant` is one of `objects_room.SCENE_FORMATS`.
 
     `num_frames` is the number of frames, from the first one, to use of variant "sequences".
     """
@@ -141,7 +141,7 @@ class ObjectsRoom(SceneDataset):
 class Shapes(SceneDataset):
     """Shapes."""
 
-    scene_format = shapes.scene_format()
+    scene_format = shapes.SCENE_FORMAT
     factors: ClassVar = {name: [name] for name in ("shape", "x", "y")}
     how_to_get_it = _generate("shapes")
 
