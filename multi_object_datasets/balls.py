@@ -26,3 +26,4 @@ SCENE_FORMAT = scenes.SceneFormat(
 )
 
 dataset = SCENE_FORMAT.dataset
+feature_descriptions = SCENE_FORMAT.feature_descriptions

@@ -23,6 +23,8 @@ SCENE_FORMAT = scenes.SceneFormat(
         "camera_matrix": scenes.Feature((SEQUENCE_LENGTH, 4, 4)),
         "object_positions": scenes.Feature((MAX_NUM_ENTITIES, SEQUENCE_LENGTH, 3)),
     },
+    whole_strings=True,
 )
 
 dataset = SCENE_FORMAT.dataset
+feature_descriptions = SCENE_FORMAT.feature_descriptions

@@ -15,6 +15,9 @@ from multi_object_datasets import scene_format as scenes
 COMPRESSION_TYPE = "GZIP"
 IMAGE_SIZE = [240, 320]
 MAX_NUM_ENTITIES = 11  # The background, then up to ten objects.
+# What the paper cuts out and resizes.
+USUAL_CROP_REGION = ((29, 221), (64, 256))
+USUAL_IMAGE_DIM = (128, 128)
 BYTE_FEATURES = ["mask", "image", "size", "material", "shape", "color"]
 
 _FLOATS = ("x", "y", "z", "rotation", "visibility")
@@ -31,3 +34,4 @@ SCENE_FORMAT = scenes.SceneFormat(
 )
 
 dataset = SCENE_FORMAT.dataset
+feature_descriptions = SCENE_FORMAT.feature_descriptions

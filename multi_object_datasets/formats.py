@@ -33,33 +33,41 @@ def recognise(path):
     Raises:
       DatasetError: the file is damaged, or its scenes are of no known format.
     """
-    found = _matching_format(next(records.read_records(path)))
+    file, number, record = next(records.read_numbered_records(path))
+    found = _matching_format(record)
     if found is None:
-        raise DatasetError(f"{path}: record 0: not a scene of any known data set")
+        raise DatasetError(f"{file}: record {number}: not a scene of any known data set")
     return found
 
 
 def read_scenes(path, scene_format, progress=None):
-    """Yields the scenes of a file as dicts of arrays.
+    """Yields the scenes of a file as dicts of arrays, see `read_numbered_scenes`."""
+    for _, _, scene in read_numbered_scenes(path, scene_format, progress):
+        yield scene
+
+
+def read_numbered_scenes(path, scene_format, progress=None):
+    """Yields (file, number of the record in it, scene as a dict of arrays).
 
     Args:
-      path: TFRecord file.
-      scene_format: its SceneFormat.
+      path: TFRecord file, glob or list of these, see `files.expand`.
+      scene_format: their SceneFormat.
       progress: text for a progress bar, None for none.
 
     Raises:
-      DatasetError: the file is damaged, or a scene in it has another format; names the file, the
+      DatasetError: a file is damaged, or a scene in it has another format; names the file, the
         record, counted from 0, and the known format that the scene has.
     """
-    for number, record in enumerate(records.read_records(path, progress=progress)):
+    for file, number, record in records.read_numbered_records(path, progress=progress):
         try:
-            yield scene_format.parse(record)
+            scene = scene_format.parse(record)
         except ValueError as error:
             found = _matching_format(record)
             hint = f" (it is a scene of {found.name})" if found else ""
             raise DatasetError(
-                f"{path}: record {number}: not a scene of {scene_format.name}{hint}: {error}"
+                f"{file}: record {number}: not a scene of {scene_format.name}{hint}: {error}"
             ) from None
+        yield file, number, scene
 
 
 def _matching_format(record):

@@ -11,13 +11,11 @@ MAX_NUM_ENTITIES = {"binarized": 4, "colored_on_grayscale": 6, "colored_on_color
 BYTE_FEATURES = ["mask", "image"]
 
 
-def _scene_format(variant):
-    """Returns the format of a variant."""
-    entities = MAX_NUM_ENTITIES[variant]
-    channels = 1 if variant == "binarized" else 3
+def _scene_format(name, entities, channels):
+    """Returns the format of files with so many entities and channels."""
     scalars = ("x", "y", "shape", "visibility", "orientation", "scale")
     return scenes.SceneFormat(
-        f"multi_dsprites ({variant})",
+        name,
         {
             "image": scenes.Feature((*IMAGE_SIZE, channels), np.uint8),
             # Stored as [64, 64, entities, 1].
@@ -28,7 +26,18 @@ def _scene_format(variant):
     )
 
 
-SCENE_FORMATS = {variant: _scene_format(variant) for variant in MAX_NUM_ENTITIES}
+SCENE_FORMATS = {
+    variant: _scene_format(
+        f"multi_dsprites ({variant})", entities, 1 if variant == "binarized" else 3
+    )
+    for variant, entities in MAX_NUM_ENTITIES.items()
+}
+
+
+def feature_descriptions(max_num_entities, is_grayscale=False):
+    """Returns what `tf.io.parse_single_example` takes, see `SceneFormat.feature_descriptions`."""
+    channels = 1 if is_grayscale else 3
+    return _scene_format("", max_num_entities, channels).feature_descriptions()
 
 
 def dataset(tfrecords_path, dataset_variant, read_buffer_size=None, map_parallel_calls=None):

@@ -20,12 +20,10 @@ SEQUENCE_LENGTH = 16
 BYTE_FEATURES = ["mask", "image"]
 
 
-def _scene_format(variant):
-    """Returns the format of a variant."""
-    entities = MAX_NUM_ENTITIES[variant]
-    frames = (SEQUENCE_LENGTH,) if variant == "sequences" else ()
+def _scene_format(name, entities, frames=()):
+    """Returns the format of files with so many entities, and frames in a leading axis."""
     return scenes.SceneFormat(
-        f"objects_room ({variant})",
+        name,
         {
             "image": scenes.Feature((*frames, *IMAGE_SIZE, 3), np.uint8),
             "mask": scenes.Feature((*frames, entities, *IMAGE_SIZE, 1), np.uint8),
@@ -33,7 +31,17 @@ def _scene_format(variant):
     )
 
 
-SCENE_FORMATS = {variant: _scene_format(variant) for variant in MAX_NUM_ENTITIES}
+SCENE_FORMATS = {
+    variant: _scene_format(
+        f"objects_room ({variant})", entities, (SEQUENCE_LENGTH,) if variant == "sequences" else ()
+    )
+    for variant, entities in MAX_NUM_ENTITIES.items()
+}
+
+
+def feature_descriptions(max_num_entities):
+    """Returns what `tf.io.parse_single_example` takes, see `SceneFormat.feature_descriptions`."""
+    return _scene_format("", max_num_entities).feature_descriptions()
 
 
 def dataset(tfrecords_path, dataset_variant, read_buffer_size=None, map_parallel_calls=None):

@@ -40,10 +40,12 @@ class SceneFormat(NamedTuple):
     Attributes:
       name: data set and variant, for messages.
       features: {name: Feature}.
+      whole_strings: whether a uint8 feature is stored as one string, not one for each byte.
     """
 
     name: str
     features: dict
+    whole_strings: bool = False
 
     def parse(self, record):
         """Parses a serialised scene.
@@ -77,7 +79,7 @@ class SceneFormat(NamedTuple):
         """Reads a file of scenes as a `tf.data.Dataset`.
 
         Args:
-          tfrecords_path: TFRecord file.
+          tfrecords_path: TFRecord file, glob or list of these, see `files.expand`.
           read_buffer_size: bytes to read at a time, default 1 MiB.
           map_parallel_calls: number of scenes to parse at a time, default 1.
 
@@ -92,28 +94,45 @@ class SceneFormat(NamedTuple):
 
         features = self.features
 
-        def parse(number, record):
+        def parse(file, number, record):
             try:
                 scene = self.parse(record)
             except ValueError as error:
                 raise DatasetError(
-                    f"{tfrecords_path}: record {number}: not a scene of {self.name}: {error}"
+                    f"{file.decode()}: record {number}: not a scene of {self.name}: {error}"
                 ) from None
             return [np.ascontiguousarray(scene[name]) for name in features]
 
-        def parse_graph(number, record):
+        def parse_graph(*record):
             types = [feature.dtype for feature in features.values()]
-            values = tf.numpy_function(parse, [number, record], types)
+            values = tf.numpy_function(parse, record, types)
             return {
                 name: tf.ensure_shape(value, feature.shape)
                 for value, (name, feature) in zip(values, features.items(), strict=True)
             }
 
         serialised = tf.data.Dataset.from_generator(
-            lambda: enumerate(records.read_records(tfrecords_path, read_buffer_size)),
-            output_signature=(tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.string)),
+            lambda: records.read_numbered_records(tfrecords_path, read_buffer_size),
+            output_signature=tuple(
+                tf.TensorSpec([], dtype) for dtype in (tf.string, tf.int64, tf.string)
+            ),
         )
         return serialised.map(parse_graph, map_parallel_calls)
+
+    def feature_descriptions(self):
+        """Returns what `tf.io.parse_single_example` takes to read a scene as it is stored.
+
+        Of one-byte strings, where files have these, so this is the slow way to read them.
+        """
+        import tensorflow as tf  # As in `dataset`.
+
+        def description(feature):
+            if feature.dtype == np.uint8:
+                shape = [] if self.whole_strings else feature.stored_shape
+                return tf.io.FixedLenFeature(shape, tf.string)
+            return tf.io.FixedLenFeature(feature.stored_shape, tf.float32)
+
+        return {name: description(feature) for name, feature in self.features.items()}
 
 
 def variant_format(name, variant, formats):
