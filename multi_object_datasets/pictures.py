@@ -35,11 +35,13 @@ class PictureFolder(NamedTuple):
     crop_region: tuple = None
     on_error: str = "raise"
 
+    def content(self):
+        """Returns a string that changes with the names and sizes of the files."""
+        return _hash([(file.name, file.stat().st_size) for file in self._files()])
+
     def fingerprint(self):
         """Returns a string that changes with the names, sizes and times of the files."""
-        stats = ((file.name, file.stat()) for file in [*self._pictures(), *self._masks()])
-        listing = repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
-        return hashlib.blake2b(listing.encode(), digest_size=16).hexdigest()
+        return self.content() + _hash([file.stat().st_mtime_ns for file in self._files()])
 
     def settings(self):
         """Returns a string of what packed scenes depend on, other than the files."""
@@ -77,7 +79,7 @@ class PictureFolder(NamedTuple):
                     raise ValueError(f"its mask {_mask_of(file).name} has another size")
             labels = np.asarray(self._cut(mask).resize(self.image_dim[::-1], Image.NEAREST))
             scene["labels"] = labels
-            scene["visibility"] = image_ops.visible_entities(labels, num_entities)
+            scene["visibility"] = np.isin(np.arange(num_entities), labels).astype(np.float32)
         return scene
 
     def _cut(self, picture):
@@ -113,6 +115,10 @@ class PictureFolder(NamedTuple):
         """Returns the paths of the masks that there are."""
         return [mask for mask in map(_mask_of, self._pictures()) if mask.exists()]
 
+    def _files(self):
+        """Returns the paths of pictures and masks."""
+        return [*self._pictures(), *self._masks()]
+
     def _num_entities(self):
         """Returns the number of labels up to the largest one in any mask, 0 without masks."""
         num_entities = 0
@@ -122,6 +128,11 @@ class PictureFolder(NamedTuple):
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
                 num_entities = max(num_entities, 1)  # `scenes` meets it again and deals with it.
         return num_entities
+
+
+def _hash(values):
+    """Returns a short string that changes with a list of values."""
+    return hashlib.blake2b(repr(values).encode(), digest_size=16).hexdigest()
 
 
 def _mask_of(file):

@@ -10,9 +10,9 @@ from iodine.modules.utils import UserError
 from multi_object_datasets import (
     balls,
     clevr_with_masks,
+    files,
     multi_dsprites,
     objects_room,
-    pack,
     shapes,
     tetrominoes,
 )
@@ -41,7 +41,10 @@ def _variant_format(module, variant):
 
 @dataclasses.dataclass(eq=False)
 class CLEVR(SceneDataset):
-    """CLEVR with masks."""
+    """CLEVR with masks, cut out and resized as in the paper."""
+
+    image_dim: tuple = clevr_with_masks.USUAL_IMAGE_DIM
+    crop_region: tuple = clevr_with_masks.USUAL_CROP_REGION
 
     scene_format = clevr_with_masks.SCENE_FORMAT
     factors: ClassVar = {
@@ -58,6 +61,7 @@ class CLEVR(SceneDataset):
 class MultiDSprites(SceneDataset):
     """Multi-dSprites; `dataset_variant` is one of `multi_dsprites.SCENE_FORMATS`."""
 
+    image_dim: tuple = tuple(multi_dsprites.IMAGE_SIZE)
     dataset_variant: str = "colored_on_grayscale"
 
     factors: ClassVar = {
@@ -80,12 +84,12 @@ class _Generated(SceneDataset):
     def _make_file(self):
         name = self.scene_format.name
         path = Path("multi_object_datasets", f"{name}_train.tfrecords")
-        if Path(self.path) != path:
+        if [Path(file) for file in files.expand(self.path)] != [path]:
             super()._make_file()
         from multi_object_datasets import generate  # Needed only here.
 
         path.parent.mkdir(exist_ok=True)
-        with pack.only_one_process(path):
+        with files.only_one_process(path):
             if not path.exists():
                 print(f"no {path} yet: generating {self.num_examples} scenes", file=sys.stderr)
                 generate.generate(name, num_examples=self.num_examples, path=path, seed=0)
@@ -94,6 +98,8 @@ class _Generated(SceneDataset):
 @dataclasses.dataclass(eq=False)
 class Tetrominoes(_Generated):
     """Tetrominoes. Its default file is generated if it is not there."""
+
+    image_dim: tuple = tuple(tetrominoes.IMAGE_SIZE)
 
     scene_format = tetrominoes.SCENE_FORMAT
     factors: ClassVar = {"color": ["color"], "shape": ["shape"], "position": ["x", "y"]}
@@ -104,6 +110,8 @@ class Tetrominoes(_Generated):
 @dataclasses.dataclass(eq=False)
 class Balls(_Generated):
     """Balls. Its default file is generated if it is not there."""
+
+    image_dim: tuple = tuple(balls.IMAGE_SIZE)
 
     scene_format = balls.SCENE_FORMAT
     factors: ClassVar = {"color": ["color"], "position": ["x", "y"]}
@@ -118,6 +126,7 @@ class ObjectsRoom(SceneDataset):
     `num_frames` is the number of frames, from the first one, to use of variant "sequences".
     """
 
+    image_dim: tuple = tuple(objects_room.IMAGE_SIZE)
     dataset_variant: str = "train"
     num_frames: int = None
 
@@ -140,6 +149,8 @@ class ObjectsRoom(SceneDataset):
 @dataclasses.dataclass(eq=False)
 class Shapes(SceneDataset):
     """Shapes."""
+
+    image_dim: tuple = tuple(shapes.IMAGE_SIZE)
 
     scene_format = shapes.SCENE_FORMAT
     factors: ClassVar = {name: [name] for name in ("shape", "x", "y")}
