@@ -374,6 +374,7 @@ def test_grayscale_averages_the_channels(tmp_path):
         (data.MultiDSprites, {"dataset_variant": "grey"}, "no data.dataset_variant 'grey', only"),
         (data.ObjectsRoom, {"num_frames": 2}, "num_frames=2, but .* scenes of 1 frame$"),
         (data.ImageFolder, {"on_error": "ignore"}, "on_error must be raise or skip"),
+        (data.ImageFolder, {"framing": "pad"}, "framing must be crop or squeeze"),
     ],
 )
 def test_senseless_arguments_are_refused_at_once(constructor, options, message):

@@ -16,7 +16,8 @@ from multi_object_datasets import (
     shapes,
     tetrominoes,
 )
-from multi_object_datasets.pictures import PictureFolder
+from multi_object_datasets.picture_folder import PictureFolder
+from multi_object_datasets.pictures import FRAMINGS
 
 
 def _generate(name, variant=""):
@@ -159,19 +160,30 @@ class Shapes(SceneDataset):
 
 @dataclasses.dataclass(eq=False)
 class ImageFolder(SceneDataset):
-    """PNG and JPEG files of one's own, see `multi_object_datasets.pictures.PictureFolder`.
+    """PNG and JPEG files of one's own, see `multi_object_datasets.picture_folder.PictureFolder`.
 
-    `on_error` says what to do with files that cannot be used: "raise" an error or "skip" them.
+    `framing` says how pictures of another ratio of sides are brought to `image_dim`: "crop" keeps
+    their middle, "squeeze" distorts them. `on_error` says what to do with files that cannot be
+    used: "raise" an error or "skip" them.
     """
 
+    framing: str = "crop"
     on_error: str = "raise"
 
     how_to_get_it = "make a folder of PNG or JPEG files"
 
     def __post_init__(self):
         super().__post_init__()
-        if self.on_error not in ("raise", "skip"):
-            raise UserError(f"data.on_error must be raise or skip, not {self.on_error}")
+        for name, known in (("framing", FRAMINGS), ("on_error", ("raise", "skip"))):
+            if getattr(self, name) not in known:
+                raise UserError(
+                    f"data.{name} must be {' or '.join(known)}, not {getattr(self, name)}"
+                )
 
     def _source(self):
-        return PictureFolder(self.path, self.image_dim, self.crop_region, self.on_error)
+        folders = files.expand(self.path)
+        if len(folders) != 1:
+            raise UserError(f"data.path must name one folder of pictures, not {self.path}")
+        return PictureFolder(
+            folders[0], self.image_dim, self.crop_region, self.framing, self.on_error
+        )
