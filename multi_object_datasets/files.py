@@ -43,7 +43,7 @@ def expand(path):
 def only_one_process(path, wait=True):
     """Keeps other processes that make the same file out until the `with` block is left.
 
-    The lock file, PATH.lock, stays: whoever removed it would let a second one in.
+    The lock file, .NAME.lock beside it, stays: whoever removed it would let a second one in.
 
     Args:
       path: the file, which need not exist.
@@ -53,7 +53,7 @@ def only_one_process(path, wait=True):
       DatasetError: another process holds the lock, and `wait` is false.
     """
     path = pathlib.Path(path)
-    lock = filelock.FileLock(path.with_name(path.name + ".lock"), blocking=wait)
+    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), blocking=wait)
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(lock)

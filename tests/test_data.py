@@ -431,7 +431,7 @@ def test_packed_scenes_go_where_the_config_says(tmp_path):
     path = tetrominoes_file(tmp_path, 2)
     data.Tetrominoes(path, 1, [35, 35], cache=str(tmp_path / "cache"))("train")
     cache = f"{os.path.basename(path)}.35x35.packed"
-    assert sorted(os.listdir(tmp_path / "cache")) == [cache, f"{cache}.lock"]
+    assert sorted(os.listdir(tmp_path / "cache")) == [f".{cache}.lock", cache]
     assert (
         len(
             pack.open_scenes(
