@@ -64,7 +64,7 @@ def scene_noise(model, numbers, seed):
     return tf.stack([draw(number) for number in tf.unstack(numbers)], axis=1)
 
 
-def run_model(model, batches, num_images, seed, select):
+def run_model(model, batches, num_images, seed, select, bounds=False):
     """Runs a model on scenes, with a progress bar.
 
     Args:
@@ -74,6 +74,7 @@ def run_model(model, batches, num_images, seed, select):
       seed: of the noise.
       select: function of what `model.eval` returned that picks tensors [B, ...], {name: tensor};
         nothing else is kept in memory.
+      bounds: whether the metrics are to have the model's `bounds` too.
 
     Returns:
       {name: array [num_images, ...]}.
@@ -81,7 +82,11 @@ def run_model(model, batches, num_images, seed, select):
 
     @tf.function(autograph=False)
     def infer(batch, numbers):
-        return select(model.eval(batch, scene_noise(model, numbers, seed)))
+        info = model.eval(batch, scene_noise(model, numbers, seed))
+        if bounds:
+            seeds = tf.stack([tf.fill(tf.shape(numbers), seed), numbers], axis=1)
+            info["metrics"] |= model.bounds(batch, seeds)
+        return select(info)
 
     results, done = [], 0
     with tqdm(total=num_images, unit="image", disable=None) as bar:
@@ -113,6 +118,17 @@ def mean_and_stderr(values):
         "stderr": float(stderr),
         "per_iteration": np.mean(values, axis=0).tolist(),
     }
+
+
+def confusion(true, predicted):
+    """How often each true count was taken for each other one, of counts [N].
+
+    Returns:
+      Nested list of whole numbers: a row for each true count from 0, a column for each predicted.
+    """
+    table = np.zeros([true.max() + 1, max(true.max(), predicted.max()) + 1], int)
+    np.add.at(table, (true, predicted), 1)
+    return table.tolist()
 
 
 def factor_scores(regressor, objects):
@@ -154,7 +170,8 @@ def evaluate(model, dataset, num_images, seed, regress=False):
     Returns:
       {metric: as `mean_and_stderr`} for the model's `METRICS` that there are, among them ari and
       ari_nobg (where there are true masks), mse, recons (-log p(x|z), nats) and kl (summed over
-      slots, nats); num_images; where the model regresses factors, factors {name: score} as
+      slots, nats), and those of the model's `bounds`; num_images; where the model counts objects,
+      confusion as `confusion`; where the model regresses factors, factors {name: score} as
       `factor_scores`; with `regress`, factor_regression {name: score} as
       `factor_regression.fit_and_score`.
 
@@ -169,14 +186,17 @@ def evaluate(model, dataset, num_images, seed, regress=False):
             selected |= match_objects(info, model.num_background)
             predictions = info["factor_regressor"]["predictions"]
             selected |= {f"prediction/{name}": p[:, -1] for name, p in predictions.items()}
-        return selected
+        counts = info.get("counts", {})
+        return selected | {f"count/{n}": counts[n] for n in ("true", "predicted") if n in counts}
 
     if regress and not regressor:
         raise UserError("factor_regression needs a model.factor_evaluator that names the factors")
     batches = first_scenes(dataset("test"), num_images, batch_size)
-    values = run_model(model, batches, num_images, seed, select)
+    values = run_model(model, batches, num_images, seed, select, bounds=True)
     report = {name: mean_and_stderr(values[name]) for name in model.METRICS if name in values}
     report["num_images"] = num_images
+    if "count/true" in values:
+        report["confusion"] = confusion(values["count/true"], values["count/predicted"])
     if "latents" not in values:
         if regress:
             raise UserError("factor_regression needs data with factors")
@@ -207,6 +227,8 @@ def format_report(report, metrics):
             lines.append(
                 f"{name:<10}{entry['mean']:>14.6g} ± {entry['stderr']:<10.3g}{'':13}{iterations}"
             )
+    for true, row in enumerate(report.get("confusion", [])):
+        lines.append(f"{true} objects, taken for 0, 1, ...:" + "".join(f"{n:>8d}" for n in row))
     for key in ("factors", "factor_regression"):
         for factor, score in report.get(key, {}).items():
             lines.append(f"{key}/{factor:<24}{score:>8.4f}")

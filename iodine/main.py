@@ -88,6 +88,8 @@ def check_types(updates, defaults):
             fits = not (kind is int and isinstance(value, bool))
         elif kind is float:
             fits = isinstance(value, int)
+        elif kind in (list, tuple) and isinstance(value, str):
+            fits = key == "data.path"  # files may be one or several
         else:
             fits = isinstance(value, (list, tuple)) and kind in (int, list, tuple)
         if not fits:

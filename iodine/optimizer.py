@@ -4,6 +4,7 @@ Sonnet's own Adam puts epsilon elsewhere and refuses some distribution strategie
 follows TensorFlow's formula, as the published models were trained with it.
 """
 
+import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
@@ -43,14 +44,19 @@ class Adam(snt.Optimizer):
       beta1: decay of the first moment.
       beta2: decay of the second moment.
       epsilon: added to the root of the second moment.
+      rate_factors: {part of a variable's name: what its learning rate is multiplied by}, for parts
+        of a model that have to learn faster than the rest.
     """
 
-    def __init__(self, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8, name="adam"):
+    def __init__(
+        self, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8, rate_factors=None, name="adam"
+    ):
         super().__init__(name=name)
         self.learning_rate = learning_rate
         self.beta1 = beta1
         self.beta2 = beta2
         self.epsilon = epsilon
+        self.rate_factors = rate_factors or {}
         self.step = tf.Variable(0, trainable=False, dtype=tf.int64, name="step")
         self.m = []
         self.v = []
@@ -67,12 +73,20 @@ class Adam(snt.Optimizer):
         rate = self.learning_rate
         return tf.convert_to_tensor(rate(step) if callable(rate) else rate, tf.float32)
 
-    def update(self, gradients, parameters, m, v, step):
+    def _factors(self, parameters):
+        """What the learning rate of each variable is multiplied by."""
+        return [
+            float(np.prod([f for part, f in self.rate_factors.items() if part in p.name]))
+            for p in parameters
+        ]
+
+    def update(self, gradients, parameters, m, v, step, factors=None):
         """The update as a function of tensors, which changes no variable.
 
         Args:
           gradients, parameters, m, v: lists of tensors of equal shapes.
           step: number of updates made before, an integer [].
+          factors: of the learning rate, a number for each parameter; None for 1.
 
         Returns:
           (parameters, m, v) after the update, lists of tensors.
@@ -83,7 +97,8 @@ class Adam(snt.Optimizer):
         m = [self.beta1 * a + (1.0 - self.beta1) * g for a, g in zip(m, gradients)]
         v = [self.beta2 * a + (1.0 - self.beta2) * tf.square(g) for a, g in zip(v, gradients)]
         parameters = [
-            p - rate * a / (tf.sqrt(b) + self.epsilon) for p, a, b in zip(parameters, m, v)
+            p - factor * rate * a / (tf.sqrt(b) + self.epsilon)
+            for p, a, b, factor in zip(parameters, m, v, factors or [1.0] * len(parameters))
         ]
         return parameters, m, v
 
@@ -95,7 +110,9 @@ class Adam(snt.Optimizer):
           parameters: the variables, always in the same order.
         """
         self.initialize(parameters)
-        new_values = self.update(updates, parameters, self.m, self.v, self.step)
+        new_values = self.update(
+            updates, parameters, self.m, self.v, self.step, self._factors(parameters)
+        )
         for variables, values in zip((parameters, self.m, self.v), new_values):
             for variable, value in zip(variables, values):
                 variable.assign(value)

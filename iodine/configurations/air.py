@@ -1,0 +1,72 @@
+"""Configs for AIR."""
+
+from iodine.configurations.named_config import named_config
+from iodine.configurations.plans import data_plan
+
+NUM_TEST_SCENES = 10000
+ENTRIES = {
+    "n_z": 50,
+    "num_components": 3,  # steps, and so the most objects
+    "num_iters": 1,  # has no meaning here
+    "batch_size": 64,
+    "learn_rate": 0.0001,
+    "stop_after_steps": 20000,
+    "save_summaries_steps": 100,
+    "eval_images": NUM_TEST_SCENES,
+}
+
+
+def _plans(data, n_z, num_components, batch_size, learn_rate, **model):
+    return {
+        "data": data,
+        "model": {
+            "constructor": "iodine.baselines.air.AIR",
+            "n_z": n_z,
+            "num_components": num_components,
+            "estimator": "exact",  # or reinforce
+            **model,
+        },
+        "optimizer": {
+            "constructor": "iodine.optimizer.Adam",
+            "learning_rate": learn_rate,
+            "rate_factors": {"baseline": 10.0},
+        },
+    }
+
+
+def _multi_mnist(variant, batch_size, image_dim):
+    plan = data_plan(
+        "MultiMNIST", "", batch_size, image_dim, dataset_variant=variant, held_out=NUM_TEST_SCENES
+    )
+    name = f"multi_object_datasets/multi_mnist_{variant}"
+    return {**plan, "path": [f"{name}_test.tfrecords", f"{name}_train.tfrecords"]}
+
+
+@named_config(**ENTRIES)
+def air(n_z, num_components, batch_size, learn_rate):
+    """Multi-MNIST, up to two digits in 50×50 pixels."""
+    data = _multi_mnist("standard", batch_size, [50, 50])
+    return _plans(data, n_z, num_components, batch_size, learn_rate, patch_dim=[28, 28])
+
+
+SMALL_OBJECTS = {"patch_dim": [18, 18], "place_prior_mean": [4.5, 0.0, 0.0]}
+
+
+@named_config(**ENTRIES)
+def air_small(n_z, num_components, batch_size, learn_rate):
+    """Multi-MNIST, up to two digits of 9 to 18 pixels in 64×64."""
+    data = _multi_mnist("small", batch_size, [64, 64])
+    return _plans(data, n_z, num_components, batch_size, learn_rate, **SMALL_OBJECTS)
+
+
+@named_config(**{**ENTRIES, "eval_images": 320})
+def air_dsprites(n_z, num_components, batch_size, learn_rate):
+    """Multi-dSprites, up to two white sprites of 9 to 18 pixels in 64×64."""
+    data = data_plan(
+        "MultiDSprites",
+        "multi_dsprites_binarized_few.tfrecords",
+        batch_size,
+        image_dim=[64, 64],
+        dataset_variant="binarized_few",
+    )
+    return _plans(data, n_z, num_components, batch_size, learn_rate, **SMALL_OBJECTS)
