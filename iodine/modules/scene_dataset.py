@@ -18,6 +18,7 @@ import tensorflow as tf
 from iodine.modules.batches import compact_batch, endless_batches, expand
 from iodine.modules.utils import UserError
 from multi_object_datasets import files, pack
+from multi_object_datasets.pictures import FRAMINGS
 from multi_object_datasets.scene_file import SceneFile
 
 SUBSETS = ("train", "summary", "test")
@@ -42,6 +43,10 @@ class SceneDataset:
         file, whether left out or not. A file without more scenes than that serves both.
       cache: directory for the packed scenes, None for that of the file. False reads the file as
         a stream: slowly, and a later step only by way of all steps before it.
+      framing: how pictures of one's own (`image=`, `ImageFolder`) that have another ratio of sides
+        are brought to `image_dim`: "crop" keeps their middle, "squeeze" distorts them.
+      on_error: what to do with a picture of one's own that cannot be used: "raise" an error or
+        "skip" it.
     """
 
     path: str
@@ -54,6 +59,8 @@ class SceneDataset:
     grayscale: bool = False
     held_out: int = 0
     cache: str = None
+    framing: str = "crop"
+    on_error: str = "raise"
 
     scene_format = None  # The `SceneFormat` of the file.
     num_background = 1  # Number of leading entities that are no objects.
@@ -72,6 +79,11 @@ class SceneDataset:
             raise UserError(f"data.image_dim must be [height, width], not {self.image_dim}")
         if self.crop_region is not None:
             self.crop_region = _as_crop_region(self.crop_region)
+        for name, known in (("framing", FRAMINGS), ("on_error", ("raise", "skip"))):
+            if getattr(self, name) not in known:
+                raise UserError(
+                    f"data.{name} must be {' or '.join(known)}, not {getattr(self, name)}"
+                )
         fewest, most = self.min_num_objects, self.max_num_objects
         if fewest is not None and most is not None and fewest > most:
             raise UserError(
