@@ -208,6 +208,8 @@ def test_a_path_may_be_a_glob_a_list_or_in_the_home_directory(tmp_path, monkeypa
         data.Tetrominoes("~/c-*", 2, cache=cache)("train")
     with pytest.raises(UserError, match="does not exist: generate it"):
         data.Tetrominoes([*shards, str(tmp_path / "c")], 2, cache=cache)("train")
+    with pytest.raises(DatasetError, match="a path has to be text, not 5"):
+        data.Tetrominoes([*shards, 5], 2, cache=cache)("train")
 
 
 def assert_close(x, y, atol=0):
@@ -371,6 +373,10 @@ def test_grayscale_averages_the_channels(tmp_path):
         (data.CLEVR, {"batch_size": 0}, "batch_size must be at least 1"),
         (data.CLEVR, {"shuffle_buffer": 0}, "shuffle_buffer must be at least 1, or None"),
         (data.CLEVR, {"image_dim": [64]}, "data.image_dim must be .height, width."),
+        (data.CLEVR, {"image_dim": 64}, "data.image_dim must be .height, width., not 64"),
+        (data.CLEVR, {"image_dim": ["a", 0]}, "data.image_dim must be .height, width."),
+        (data.CLEVR, {"image_dim": [64, 0]}, "data.image_dim must be .height, width."),
+        (data.CLEVR, {"cache": True}, "data.cache must be a directory, None"),
         (data.MultiDSprites, {"dataset_variant": "grey"}, "no data.dataset_variant 'grey', only"),
         (data.ObjectsRoom, {"num_frames": 2}, "num_frames=2, but .* scenes of 1 frame$"),
         (data.ImageFolder, {"on_error": "ignore"}, "on_error must be raise or skip"),

@@ -302,6 +302,12 @@ def test_interrupt_ends_with_one_line_and_leaves_no_file(tmp_path):
     assert not path.exists()
 
 
+def test_a_path_may_be_in_the_home_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    generate("shapes", 1, 0, "~/scenes", workers=1)
+    assert len(records(tmp_path / "scenes")) == 1
+
+
 def test_existing_file_is_not_overwritten(tmp_path):
     path = tmp_path / "precious"
     path.write_text("precious")
