@@ -29,6 +29,7 @@ import tensorflow as tf  # noqa: E402
 from iodine.modules import data  # noqa: E402
 from multi_object_datasets import objects_room, pack, records, shapes  # noqa: E402
 from multi_object_datasets.generators import example  # noqa: E402
+from multi_object_datasets.scene_file import SceneFile  # noqa: E402
 
 FIXTURES = pathlib.Path(__file__).resolve().parent.parent / "tests" / "parity"
 
@@ -117,7 +118,7 @@ def measure(constructor, serialised, repeats, seconds, **options):
                 writer.write(record)
         packed = constructor(path=path, **options)
         stream = constructor(path=path, cache=False, shuffle_buffer=8, **options)
-        source = pack.SceneFile(path, packed.scene_format, packed.image_dim, packed.crop_region)
+        source = SceneFile(path, packed.scene_format, packed.image_dim, packed.crop_region)
         start = time.perf_counter()
         num_scenes = len(pack.open_scenes(source))
         packing = num_scenes / (time.perf_counter() - start)
@@ -146,8 +147,8 @@ def main():
         return list(records.read_records(FIXTURES / case / "scenes.tfrecords"))
 
     rng = np.random.default_rng(0)
-    room = made_up_scene(objects_room.scene_format("train"), rng)
-    shape_scene = made_up_scene(shapes.scene_format(), rng)
+    room = made_up_scene(objects_room.SCENE_FORMATS["train"], rng)
+    shape_scene = made_up_scene(shapes.SCENE_FORMAT, rng)
     crop_region = pack.CLEVR_CROP_REGION
     cases = {
         "clevr_with_masks": (

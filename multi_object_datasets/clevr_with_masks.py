@@ -1,4 +1,12 @@
-"""Reads CLEVR with masks: rendered solids on a grey floor, 240x320."""
+"""Reads CLEVR with masks: rendered solids on a grey floor, 240x320.
+
+`dataset` gives dicts of image [240, 320, 3] and mask [11, 240, 320, 1] uint8 (a mask is 0 or 255);
+x, y, z, rotation (0 to 360) and visibility [11] float32; pixel_coords [11, 3] float32: column, row,
+depth along the camera axis; size, material, shape and color [11] uint8 codes, 0 for the background
+and for entities that are not there.
+size: 1 large, 2 small. material: 1 rubber, 2 metal. shape: 1 sphere, 2 cylinder, 3 cube.
+color: 1 red, 2 cyan, 3 green, 4 blue, 5 brown, 6 gray, 7 purple, 8 yellow.
+"""
 
 import numpy as np
 
@@ -7,39 +15,23 @@ from multi_object_datasets import scene_format as scenes
 COMPRESSION_TYPE = "GZIP"
 IMAGE_SIZE = [240, 320]
 MAX_NUM_ENTITIES = 11  # The background, then up to ten objects.
+# What the paper cuts out and resizes.
+USUAL_CROP_REGION = ((29, 221), (64, 256))
+USUAL_IMAGE_DIM = (128, 128)
 BYTE_FEATURES = ["mask", "image", "size", "material", "shape", "color"]
 
+_FLOATS = ("x", "y", "z", "rotation", "visibility")
+_CODES = ("size", "material", "shape", "color")
+SCENE_FORMAT = scenes.SceneFormat(
+    "clevr_with_masks",
+    {
+        "image": scenes.Feature((*IMAGE_SIZE, 3), np.uint8),
+        "mask": scenes.Feature((MAX_NUM_ENTITIES, *IMAGE_SIZE, 1), np.uint8),
+        "pixel_coords": scenes.Feature((MAX_NUM_ENTITIES, 3)),
+        **{name: scenes.Feature((MAX_NUM_ENTITIES,)) for name in _FLOATS},
+        **{name: scenes.Feature((MAX_NUM_ENTITIES,), np.uint8) for name in _CODES},
+    },
+)
 
-def scene_format():
-    """Returns the SceneFormat of the data set."""
-    floats = ("x", "y", "z", "rotation", "visibility")
-    codes = ("size", "material", "shape", "color")
-    return scenes.SceneFormat(
-        "clevr_with_masks",
-        {
-            "image": scenes.Feature((*IMAGE_SIZE, 3), np.uint8),
-            "mask": scenes.Feature((MAX_NUM_ENTITIES, *IMAGE_SIZE, 1), np.uint8),
-            "pixel_coords": scenes.Feature((MAX_NUM_ENTITIES, 3)),
-            **{name: scenes.Feature((MAX_NUM_ENTITIES,)) for name in floats},
-            **{name: scenes.Feature((MAX_NUM_ENTITIES,), np.uint8) for name in codes},
-        },
-    )
-
-
-def dataset(path, read_buffer_size=None, map_parallel_calls=None):
-    """Reads a CLEVR file.
-
-    Args:
-      path: TFRecord file.
-      read_buffer_size: bytes to read at a time, default 1 MiB.
-      map_parallel_calls: number of scenes to parse at a time, default 1.
-
-    Returns:
-      Unbatched `tf.data.Dataset` of dicts: image [240, 320, 3] and mask [11, 240, 320, 1] uint8
-      (a mask is 0 or 255); x, y, z, rotation (0 to 360) and visibility [11] float32; pixel_coords
-      [11, 3] float32: column, row, depth along the camera axis; size, material, shape and color
-      [11] uint8 codes, 0 for the background and for entities that are not there.
-      size: 1 large, 2 small. material: 1 rubber, 2 metal. shape: 1 sphere, 2 cylinder, 3 cube.
-      color: 1 red, 2 cyan, 3 green, 4 blue, 5 brown, 6 gray, 7 purple, 8 yellow.
-    """
-    return scenes.dataset(path, scene_format(), read_buffer_size, map_parallel_calls)
+dataset = SCENE_FORMAT.dataset
+feature_descriptions = SCENE_FORMAT.feature_descriptions

@@ -9,7 +9,6 @@ its finished parts in FILE.parts and continues from them; FILE itself appears on
 import argparse
 import concurrent.futures
 import contextlib
-import fcntl
 import gzip
 import json
 import os
@@ -23,10 +22,10 @@ import threading
 
 import tqdm
 
-from multi_object_datasets import generators
+from multi_object_datasets import files, generators, records
+from multi_object_datasets.cpus import available_cpus
 from multi_object_datasets.errors import DatasetError
 from multi_object_datasets.generators.worker import SPLITS
-from multi_object_datasets.records import masked_crc
 
 
 class _Worker:
@@ -64,23 +63,37 @@ class _Worker:
     def close(self):
         self._process.kill()
         self._process.wait()
-        with contextlib.suppress(
-            BrokenPipeError
-        ):  # Of a request that it was killed before reading.
+        with contextlib.suppress(BrokenPipeError):  # Of a request that it died before reading.
             self._process.stdin.close()
         self._process.stdout.close()
 
 
-def _write_part(part, records):
+def _write_part(part, scenes):
     """Writes a GZIP TFRecord file under a temporary name and renames it when it is whole."""
     temporary = part.with_suffix(".partial")
     with open(temporary, "wb") as file:
         # Without file name and time in its header, for the same scenes to give the same bytes.
         with gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as stream:
-            for record in records:
-                length = struct.pack("<Q", len(record))
-                stream.write(length + masked_crc(length) + record + masked_crc(record))
-    os.replace(temporary, part)
+            for scene in scenes:
+                length = struct.pack("<Q", len(scene))
+                for data in (length, scene):
+                    stream.write(data + records.masked_crc(data))
+        files.sync(file)
+    files.replace(temporary, part)
+
+
+def _is_whole(part, num_scenes):
+    """Returns whether there is a part with so many scenes; says so on stderr of one without."""
+    if not part.exists():
+        return False
+    try:
+        count = sum(1 for _ in records.read_records(part))
+        problem = f"{part}: {count} scenes, not {num_scenes}"
+    except DatasetError as error:
+        count, problem = None, str(error)
+    if count != num_scenes:
+        print(f"{problem}; drawing it again", file=sys.stderr)
+    return count == num_scenes
 
 
 @contextlib.contextmanager
@@ -89,20 +102,16 @@ def _parts(directory, plan):
 
     The directory is removed at the end if no parts are left in it.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    with open(directory / "plan.json", "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DatasetError(f"another process is generating into {directory}") from None
-        file.seek(0)
-        text = file.read()
-        if not text:
-            json.dump(plan, file)
-            file.flush()
-        elif text != json.dumps(plan):
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with files.only_one_process(directory, wait=False):
+        directory.mkdir(exist_ok=True)
+        plan_file, text = directory / "plan.json", json.dumps(plan)
+        found = plan_file.read_text() if plan_file.exists() else ""
+        if not found:  # Empty if another one was killed just here.
+            plan_file.write_text(text)
+        elif found != text:
             raise DatasetError(
-                f"{directory} holds the parts of another generation, {text}; "
+                f"{directory} holds the parts of another generation, {found}; "
                 "give the same arguments to continue it, or remove the directory"
             )
         try:
@@ -169,7 +178,7 @@ def generate(name, num_examples, seed, path, split="train", variant=None, worker
       path: file to write, GZIP TFRecords as published; must not exist yet.
       split: "train" or "test": the two draw from seeds apart.
       variant: one of the data set's variants, default its first.
-      workers: number of processes, default the number of CPUs.
+      workers: number of processes, default the number of CPUs that this process may use.
 
     Raises:
       DatasetError: bad arguments, `path` exists, or its parts belong to other arguments.
@@ -177,7 +186,7 @@ def generate(name, num_examples, seed, path, split="train", variant=None, worker
     module, variant = generators.load(name, variant)
     if split not in SPLITS:
         raise DatasetError(f"split {split!r} must be one of {', '.join(SPLITS)}")
-    workers = os.cpu_count() if workers is None else workers
+    workers = available_cpus() if workers is None else workers
     for label, value, least in (
         ("num_examples", num_examples, 1),
         ("seed", seed, 0),
@@ -198,8 +207,9 @@ def generate(name, num_examples, seed, path, split="train", variant=None, worker
                 stop = min(start + module.CHUNK_SIZE, num_examples)
                 part = directory / f"{start:09d}.tfrecords"
                 requests[part] = {**scenes, "start": start, "stop": stop}
-            missing = [part for part in requests if not part.exists()]
-            done = num_examples - sum(requests[p]["stop"] - requests[p]["start"] for p in missing)
+            counts = {part: r["stop"] - r["start"] for part, r in requests.items()}
+            missing = [part for part in requests if not _is_whole(part, counts[part])]
+            done = num_examples - sum(counts[part] for part in missing)
             with _progress(path.name, done, num_examples) as update:
                 if missing:
                     _draw_parts(missing, requests, workers, update)
@@ -209,11 +219,12 @@ def generate(name, num_examples, seed, path, split="train", variant=None, worker
                 for part in requests:
                     with open(part, "rb") as source:
                         shutil.copyfileobj(source, target)
+                files.sync(target)
             if path.exists():
                 raise DatasetError(
                     f"{path} was made by someone else meanwhile; parts are in {directory}"
                 )
-            os.replace(whole, path)
+            files.replace(whole, path)
             for part in requests:
                 part.unlink()
     except OSError as error:

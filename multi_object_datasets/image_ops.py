@@ -1,14 +1,20 @@
-"""Crop, resize and label maps: what happens to a scene's pixels before it is packed."""
+"""Crop, resize and label maps: what happens to a scene's pixels before it is packed.
+
+With NumPy, as packing does without TensorFlow: it would take the GPU.
+"""
 
 import fractions
 
 import numpy as np
-import tensorflow as tf
 
 NO_ENTITY = 255  # Label of pixels that belong to no entity.
 # What a stored image of each type counts to at full brightness. The uint16 one leaves 256 levels
 # between two grey values, enough for interpolation weights down to 1/256 to be exact.
 FULL_BRIGHTNESS = {"uint8": 255, "uint16": 255 * 256, "float32": 1}
+
+
+class NoLabelMap(ValueError):
+    """Masks that a label map cannot hold; says why."""
 
 
 def crop(array, crop_region):
@@ -50,10 +56,14 @@ def resize_bilinear(image, image_dim):
     size, image_dim = image.shape[-3:-1], tuple(image_dim)
     if size == image_dim:
         return image
-    resized = _resize(tf.raw_ops.ResizeBilinear, image.astype(np.float32), image_dim)
+    top, bottom, down = _neighbours(size[0], image_dim[0])
+    left, right, across = _neighbours(size[1], image_dim[1])
+    image = image.astype(np.float32)
+    image = image[..., left, :] + (image[..., right, :] - image[..., left, :]) * across[:, None]
+    upper, lower = image[..., top, :, :], image[..., bottom, :, :]
+    resized = upper + (lower - upper) * down[:, None, None]
     # The weights are multiples of 1/q, q the denominator of the ratio of sizes in lowest terms.
-    ratios = map(fractions.Fraction, size, image_dim)
-    q = np.prod([ratio.denominator for ratio in ratios])
+    q = np.prod([fractions.Fraction(*sizes).denominator for sizes in zip(size, image_dim)])
     if q == 1:
         return resized.astype(np.uint8)
     if q <= 256 and 256 % q == 0:
@@ -62,43 +72,44 @@ def resize_bilinear(image, image_dim):
 
 
 def resize_nearest(array, image_dim):
-    """Resizes uint8 [..., H, W, C] to [..., height, width, C], each pixel from the one at
+    """Resizes [..., H, W, C] to [..., height, width, C], each pixel from the one at
     floor(i·H/height), as TensorFlow 1's `resize_images` does."""
     if array.shape[-3:-1] == tuple(image_dim):
         return array
-    return _resize(tf.raw_ops.ResizeNearestNeighbor, array, image_dim)
+    rows, columns = (_neighbours(old, new)[0] for old, new in zip(array.shape[-3:-1], image_dim))
+    return array[..., rows[:, None], columns, :]
 
 
-def _resize(op, images, image_dim):
-    """Applies a resizing op to images [..., H, W, C]."""
-    flat = images.reshape(-1, *images.shape[-3:])  # [frames, H, W, C]
-    flat = op(images=flat, size=image_dim).numpy()
-    return flat.reshape(*images.shape[:-3], *flat.shape[1:])
+def _neighbours(old, new):
+    """Returns where pixels lie after resizing an axis from `old` to `new` pixels.
+
+    Returns:
+      (the input pixel before each output pixel, the one after it, how far it is from the first to
+      the second), each [new], in float32 as TensorFlow computes them.
+    """
+    position = np.arange(new, dtype=np.float32) * (np.float32(old) / np.float32(new))
+    before = np.minimum(np.floor(position).astype(int), old - 1)
+    return before, np.minimum(before + 1, old - 1), position - np.floor(position)
 
 
 def label_map(mask):
     """Turns masks into a label map.
 
     Args:
-      mask: [..., L, H, W, 1] uint8, 0 or 255, at most one of the L entities at each pixel.
+      mask: [..., L, H, W, 1] uint8.
 
     Returns:
       [..., H, W] uint8, the entity of each pixel, or `NO_ENTITY`.
 
     Raises:
-      ValueError: the masks overlap, or hold other values.
+      NoLabelMap: the masks overlap, or hold other values than 0 and 255.
     """
     member = mask[..., 0] == 255  # [..., L, H, W]
     if not np.array_equal(member, mask[..., 0] != 0):
-        raise ValueError("a mask has values other than 0 and 255")
+        raise NoLabelMap("a mask has values other than 0 and 255")
     if (member.sum(axis=-3, dtype=np.uint8) > 1).any():
-        raise ValueError("the masks of two entities overlap")
+        raise NoLabelMap("the masks of two entities overlap")
     labels = np.full(member.shape[:-3] + member.shape[-2:], NO_ENTITY, np.uint8)
     for entity in range(member.shape[-3]):
         labels[member[..., entity, :, :]] = entity
     return labels
-
-
-def visible_entities(labels, num_entities):
-    """Returns [num_entities] float32, 1 for the entities that have a pixel in a label map."""
-    return np.isin(np.arange(num_entities), labels).astype(np.float32)

@@ -11,37 +11,42 @@ MAX_NUM_ENTITIES = {"binarized": 4, "colored_on_grayscale": 6, "colored_on_color
 BYTE_FEATURES = ["mask", "image"]
 
 
-def scene_format(dataset_variant):
-    """Returns the SceneFormat of a variant."""
-    scenes.check_variant("multi_dsprites", dataset_variant, MAX_NUM_ENTITIES)
-    entities = MAX_NUM_ENTITIES[dataset_variant]
-    channels = 1 if dataset_variant == "binarized" else 3
+def _scene_format(name, entities, channels):
+    """Returns the format of files with so many entities and channels."""
+    scalars = ("x", "y", "shape", "visibility", "orientation", "scale")
     return scenes.SceneFormat(
-        f"multi_dsprites ({dataset_variant})",
+        name,
         {
             "image": scenes.Feature((*IMAGE_SIZE, channels), np.uint8),
             # Stored as [64, 64, entities, 1].
             "mask": scenes.Feature((entities, *IMAGE_SIZE, 1), np.uint8, (2, 0, 1, 3)),
-            "x": scenes.Feature((entities,)),
-            "y": scenes.Feature((entities,)),
-            "shape": scenes.Feature((entities,)),
             "color": scenes.Feature((entities, channels)),
-            "visibility": scenes.Feature((entities,)),
-            "orientation": scenes.Feature((entities,)),
-            "scale": scenes.Feature((entities,)),
+            **{name: scenes.Feature((entities,)) for name in scalars},
         },
     )
 
 
-def dataset(path, dataset_variant, read_buffer_size=None, map_parallel_calls=None):
+SCENE_FORMATS = {
+    variant: _scene_format(
+        f"multi_dsprites ({variant})", entities, 1 if variant == "binarized" else 3
+    )
+    for variant, entities in MAX_NUM_ENTITIES.items()
+}
+
+
+def feature_descriptions(max_num_entities, is_grayscale=False):
+    """Returns what `tf.io.parse_single_example` takes, see `SceneFormat.feature_descriptions`."""
+    channels = 1 if is_grayscale else 3
+    return _scene_format("", max_num_entities, channels).feature_descriptions()
+
+
+def dataset(tfrecords_path, dataset_variant, read_buffer_size=None, map_parallel_calls=None):
     """Reads a Multi-dSprites file.
 
     Args:
-      path: TFRecord file.
       dataset_variant: "binarized" (4 entities, image and color of one channel),
         "colored_on_grayscale" (6) or "colored_on_colored" (5).
-      read_buffer_size: bytes to read at a time, default 1 MiB.
-      map_parallel_calls: number of scenes to parse at a time, default 1.
+      tfrecords_path, read_buffer_size, map_parallel_calls: as for `SceneFormat.dataset`.
 
     Returns:
       Unbatched `tf.data.Dataset` of dicts: image [64, 64, C] and mask [entities, 64, 64, 1] uint8
@@ -51,5 +56,5 @@ def dataset(path, dataset_variant, read_buffer_size=None, map_parallel_calls=Non
     Raises:
       DatasetError: unknown variant.
     """
-    fmt = scene_format(dataset_variant)
-    return scenes.dataset(path, fmt, read_buffer_size, map_parallel_calls)
+    scene_format = scenes.variant_format("multi_dsprites", dataset_variant, SCENE_FORMATS)
+    return scene_format.dataset(tfrecords_path, read_buffer_size, map_parallel_calls)

@@ -20,13 +20,10 @@ SEQUENCE_LENGTH = 16
 BYTE_FEATURES = ["mask", "image"]
 
 
-def scene_format(dataset_variant):
-    """Returns the SceneFormat of a variant."""
-    scenes.check_variant("objects_room", dataset_variant, MAX_NUM_ENTITIES)
-    entities = MAX_NUM_ENTITIES[dataset_variant]
-    frames = (SEQUENCE_LENGTH,) if dataset_variant == "sequences" else ()
+def _scene_format(name, entities, frames=()):
+    """Returns the format of files with so many entities, and frames in a leading axis."""
     return scenes.SceneFormat(
-        f"objects_room ({dataset_variant})",
+        name,
         {
             "image": scenes.Feature((*frames, *IMAGE_SIZE, 3), np.uint8),
             "mask": scenes.Feature((*frames, entities, *IMAGE_SIZE, 1), np.uint8),
@@ -34,15 +31,26 @@ def scene_format(dataset_variant):
     )
 
 
-def dataset(path, dataset_variant, read_buffer_size=None, map_parallel_calls=None):
+SCENE_FORMATS = {
+    variant: _scene_format(
+        f"objects_room ({variant})", entities, (SEQUENCE_LENGTH,) if variant == "sequences" else ()
+    )
+    for variant, entities in MAX_NUM_ENTITIES.items()
+}
+
+
+def feature_descriptions(max_num_entities):
+    """Returns what `tf.io.parse_single_example` takes, see `SceneFormat.feature_descriptions`."""
+    return _scene_format("", max_num_entities).feature_descriptions()
+
+
+def dataset(tfrecords_path, dataset_variant, read_buffer_size=None, map_parallel_calls=None):
     """Reads an Objects Room file.
 
     Args:
-      path: TFRecord file.
       dataset_variant: "train" (7 entities), "six_objects" (10), "empty_room" (4),
         "identical_color" (10), or "sequences" (7, in 16 frames).
-      read_buffer_size: bytes to read at a time, default 1 MiB.
-      map_parallel_calls: number of scenes to parse at a time, default 1.
+      tfrecords_path, read_buffer_size, map_parallel_calls: as for `SceneFormat.dataset`.
 
     Returns:
       Unbatched `tf.data.Dataset` of dicts of uint8: image [64, 64, 3] and mask
@@ -51,5 +59,5 @@ def dataset(path, dataset_variant, read_buffer_size=None, map_parallel_calls=Non
     Raises:
       DatasetError: unknown variant.
     """
-    fmt = scene_format(dataset_variant)
-    return scenes.dataset(path, fmt, read_buffer_size, map_parallel_calls)
+    scene_format = scenes.variant_format("objects_room", dataset_variant, SCENE_FORMATS)
+    return scene_format.dataset(tfrecords_path, read_buffer_size, map_parallel_calls)

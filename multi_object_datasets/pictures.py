@@ -1,139 +1,154 @@
-"""A folder of anyone's own pictures, with label maps beside them if there are masks."""
+"""Anyone's own picture files: finding them, reading one, and framing it as a model wants it."""
 
-import hashlib
+import os
 import pathlib
-import sys
-from typing import NamedTuple
 
 import numpy as np
-import tqdm
 from PIL import Image, ImageOps
 
-from multi_object_datasets import image_ops
+from multi_object_datasets import files
 from multi_object_datasets.errors import DatasetError
 
-_SUFFIXES = (".png", ".jpg", ".jpeg")
-_MASK_ENDING = "_mask.png"
+SUFFIXES = (".png", ".jpg", ".jpeg")  # In any case.
+FRAMINGS = ("crop", "squeeze")
+_MASK_ENDING = "_mask"
 
 
-class PictureFolder(NamedTuple):
-    """A folder of PNG and JPEG files of any size, read in the order of their names.
+def is_mask(path):
+    """Returns whether a file is the mask of a picture by its name, NAME_mask.SUFFIX."""
+    return pathlib.Path(path).stem.lower().endswith(_MASK_ENDING)
 
-    The masks of NAME.png or NAME.jpg are in NAME_mask.png: the label of each pixel, 0 being the
-    background, as grey values or palette indices. Either all pictures have masks or none.
 
-    Attributes:
-      path: the folder.
-      image_dim: (height, width) that all pictures are resized to, averaging where they shrink.
-      crop_region: ((top, bottom), (left, right)) to keep before resizing; None keeps all.
-      on_error: what to do with a file that cannot be used, "raise" an error or "skip" it with a
-        line on stderr.
+def picture_of_mask(path):
+    """Returns the name without suffix of the picture that a mask belongs to."""
+    return pathlib.Path(path).stem[: -len(_MASK_ENDING)]
+
+
+def picture_paths(images):
+    """Returns the picture files that a value such as that of `image=` names.
+
+    Args:
+      images: a file, a folder (its PNG and JPEG files), a glob, or a list of these; `~` is the
+        user's home. Masks count only where they are named one by one.
+
+    Returns:
+      List of paths as strings, those of a folder or a glob in the order of their names.
+
+    Raises:
+      DatasetError: a file does not exist, or a folder or a glob has no pictures.
     """
+    if isinstance(images, (list, tuple)):
+        if not images:
+            raise DatasetError("no picture to read: the list of paths is empty")
+        return [path for entry in images for path in picture_paths(entry)]
+    path = os.path.expanduser(os.fspath(images))
+    if os.path.isdir(path):
+        found = [str(file) for file in folder_files(path) if not is_mask(file)]
+        if not found:
+            raise DatasetError(f"{path}: there are no PNG or JPEG files in this folder")
+        return found
+    if os.path.exists(path):
+        return [path]
+    found = files.expand(path)
+    if found == [path]:
+        raise DatasetError(f"{path}: there is no such picture")
+    found = [file for file in found if not is_mask(file)]
+    if not found:
+        raise DatasetError(f"{path}: only masks have such names")
+    return found
 
-    path: str
-    image_dim: tuple
-    crop_region: tuple = None
-    on_error: str = "raise"
 
-    def fingerprint(self):
-        """Returns a string that changes with the names, sizes and times of the files."""
-        stats = ((file.name, file.stat()) for file in [*self._pictures(), *self._masks()])
-        listing = repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
-        return hashlib.blake2b(listing.encode(), digest_size=16).hexdigest()
+def folder_files(path):
+    """Returns the PNG and JPEG files of a folder, masks included, in the order of their names."""
+    try:
+        entries = sorted(pathlib.Path(path).iterdir())
+    except OSError as error:
+        raise DatasetError(
+            f"{path}: cannot read the folder of pictures ({error.strerror})"
+        ) from None
+    return [file for file in entries if file.suffix.lower() in SUFFIXES]
 
-    def settings(self):
-        """Returns a string of what packed scenes depend on, other than the files."""
-        return f"pictures, {self.image_dim}, {self.crop_region}, {self.on_error}"
 
-    def scenes(self, progress=None):
-        """Yields packed scenes: dicts of image, with masks also of labels [H, W] and visibility.
+def read_picture(path, image_shape, crop_region=None, framing="crop"):
+    """Reads a picture file as an image for a model.
 
-        Raises:
-          DatasetError: names the file that cannot be used; or there is none.
-        """
-        num_entities = self._num_entities()
-        number = 0
-        # disable=None: a bar on a terminal only.
-        for file in tqdm.tqdm(self._pictures(), progress, disable=None if progress else True):
-            try:
-                yield self._scene(file, num_entities)
-                number += 1
-            # What Pillow raises for files of all kinds of wrong content.
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-                message = f"{file}: {error}"
-                if self.on_error == "raise":
-                    raise DatasetError(f"{message} (data.on_error=skip leaves it out)") from None
-                print(f"skipped {message}", file=sys.stderr)
-        if number == 0:
-            raise DatasetError(f"{self.path}: none of its pictures can be used")
+    Transparent parts show black. 16-bit grey becomes 8-bit. A picture that the camera's EXIF data
+    calls turned is turned. With one channel that is the mean of red, green and blue, as in a data
+    set with `grayscale`.
 
-    def _scene(self, file, num_entities):
-        picture = self._cut(ImageOps.exif_transpose(Image.open(file)).convert("RGB"))
-        scene = {"image": np.asarray(picture.resize(self.image_dim[::-1], Image.BILINEAR))}
-        if num_entities:
-            mask = _label_picture(_mask_of(file))
-            with Image.open(file) as whole:
-                if ImageOps.exif_transpose(whole).size != mask.size:
-                    raise ValueError(f"its mask {_mask_of(file).name} has another size")
-            labels = np.asarray(self._cut(mask).resize(self.image_dim[::-1], Image.NEAREST))
-            scene["labels"] = labels
-            scene["visibility"] = image_ops.visible_entities(labels, num_entities)
-        return scene
+    Args:
+      path: any file that Pillow reads.
+      image_shape: (H, W, C), C being 1 or 3.
+      crop_region, framing: see `frame`.
 
-    def _cut(self, picture):
-        """Crops a picture."""
-        if self.crop_region is None:
-            return picture
-        (top, bottom), (left, right) = self.crop_region
+    Returns:
+      uint8 [H, W, C].
+
+    Raises:
+      DatasetError: the file cannot be read, or lies partly outside the crop region.
+    """
+    *image_dim, channels = image_shape
+    picture = frame(open_picture(path), path, image_dim, crop_region, framing, Image.BILINEAR)
+    image = np.asarray(picture)  # [H, W, 3]
+    if channels == 1:
+        image = np.round(image.mean(axis=-1, keepdims=True)).astype(np.uint8)
+    return image
+
+
+def open_picture(path):
+    """Returns a file's picture, whole, as Pillow's RGB image; raises as `read_picture`."""
+    try:
+        with Image.open(path) as file:
+            picture = ImageOps.exif_transpose(file)
+            picture.load()
+    except Exception as error:  # Pillow raises errors of all kinds for damaged files.
+        reason = getattr(error, "strerror", None) or error
+        raise DatasetError(f"{path}: cannot read the picture ({reason})") from None
+    if picture.mode.startswith("I"):
+        values = np.asarray(picture)
+        if values.min() < 0 or values.max() > 0xFFFF:
+            raise DatasetError(f"{path}: has more than 16 bits a pixel; save it with 8")
+        picture = Image.fromarray(np.round(values / 257).astype(np.uint8))
+    if picture.mode == "F":
+        raise DatasetError(f"{path}: has floating-point pixels; save it with 8 bits")
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
+        picture = Image.alpha_composite(black, picture)
+    return picture.convert("RGB")
+
+
+def frame(picture, path, image_dim, crop_region, framing, resample):
+    """Brings a picture to a size.
+
+    Args:
+      picture: Pillow's image.
+      path: of its file, for messages.
+      image_dim: (height, width) wanted.
+      crop_region: ((top, bottom), (left, right)) to keep first; None keeps all.
+      framing: "crop" then keeps the middle, as large as the wanted ratio of sides allows;
+        "squeeze" keeps all, and so distorts a picture of another ratio.
+      resample: Pillow's filter to resize with.
+
+    Returns:
+      Pillow's image.
+
+    Raises:
+      DatasetError: the crop region does not lie inside the picture.
+    """
+    height, width = image_dim
+    left, top, right, bottom = 0, 0, picture.width, picture.height
+    if crop_region is not None:
+        (top, bottom), (left, right) = crop_region
         if bottom > picture.height or right > picture.width:
-            raise ValueError(
-                f"crop_region rows {top}:{bottom}, columns {left}:{right} does not lie inside the "
-                f"picture of {picture.height}x{picture.width}"
-            )
-        return picture.crop((left, top, right, bottom))
-
-    def _pictures(self):
-        """Returns the paths of the pictures, in order."""
-        try:
-            files = sorted(pathlib.Path(self.path).iterdir())
-        except OSError as error:
             raise DatasetError(
-                f"{self.path}: cannot read the folder of pictures ({error.strerror})"
-            ) from None
-        files = [
-            file
-            for file in files
-            if file.suffix.lower() in _SUFFIXES and not file.name.endswith(_MASK_ENDING)
-        ]
-        if not files:
-            raise DatasetError(f"{self.path}: there are no PNG or JPEG files in this folder")
-        return files
-
-    def _masks(self):
-        """Returns the paths of the masks that there are."""
-        return [mask for mask in map(_mask_of, self._pictures()) if mask.exists()]
-
-    def _num_entities(self):
-        """Returns the number of labels up to the largest one in any mask, 0 without masks."""
-        num_entities = 0
-        for mask in self._masks():
-            try:
-                num_entities = max(num_entities, 1 + int(np.max(_label_picture(mask))))
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-                num_entities = max(num_entities, 1)  # `scenes` meets it again and deals with it.
-        return num_entities
-
-
-def _mask_of(file):
-    """Returns the path of the mask of a picture."""
-    return file.with_name(file.stem + _MASK_ENDING)
-
-
-def _label_picture(file):
-    """Opens a mask as a picture of uint8 labels."""
-    labels = np.asarray(Image.open(file))
-    if labels.ndim != 2:
-        raise ValueError(f"its mask {file.name} has colours instead of one label for each pixel")
-    if labels.max() >= image_ops.NO_ENTITY:
-        raise ValueError(f"its mask {file.name} has labels above {image_ops.NO_ENTITY - 1}")
-    return Image.fromarray(labels.astype(np.uint8))
+                f"{path}: crop_region rows {top}:{bottom}, columns {left}:{right} does not lie "
+                f"inside the picture of {picture.height}x{picture.width} (data.crop_region=None "
+                "uses all of it)"
+            )
+    if framing == "crop":
+        scale = min((bottom - top) / height, (right - left) / width)
+        rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+        top, left = top + (bottom - top - rows) // 2, left + (right - left - columns) // 2
+        bottom, right = top + rows, left + columns
+    return picture.crop((left, top, right, bottom)).resize((width, height), resample)

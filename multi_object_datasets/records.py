@@ -1,12 +1,12 @@
-"""Reads compressed TFRecord files record by record, and `tf.Example`s of one-byte strings fast.
+"""Reads TFRecord files record by record, and `tf.Example`s of one-byte strings fast.
 
 The published files store an image as a list of one-byte strings, over a million for one CLEVR
 scene, which the general parsers take apart one by one. On the wire each of them is the three bytes
 0x0A 0x01 VALUE, so a strided view of the list is the image.
 
 Every error names the file and the record, counted from 0. TensorFlow's own record reader takes a
-file that was cut between two records for a whole one; this one reads the compressed stream to its
-end mark and checksum.
+file that was cut between two records for a whole one; this one reads a compressed stream to its
+end mark and checksum. (Of a file without compression nobody can tell.)
 """
 
 import os
@@ -17,15 +17,29 @@ import google_crc32c
 import numpy as np
 import tqdm
 
+from multi_object_datasets import files
 from multi_object_datasets.errors import DatasetError
 
 _CHUNK = 1 << 20  # Bytes read, and at most decompressed, at a time.
+_MAX_RECORD = 1 << 26  # Bytes; 20 times CLEVR's, and what a length in a foreign file may cost.
 _ANY_HEADER = 47  # Tells zlib to accept a GZIP or a ZLIB stream, and to check its checksum.
 _VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5  # Protocol buffer wire types.
 
 
+def read_numbered_records(path, read_buffer_size=None, progress=None):
+    """Yields (file, number, record) of one or more files, each file's records counted from 0.
+
+    Args:
+      path: file, glob or list of these, see `files.expand`.
+      read_buffer_size, progress: as for `read_records`.
+    """
+    for file in files.expand(path):
+        for number, record in enumerate(read_records(file, read_buffer_size, progress)):
+            yield file, number, record
+
+
 def read_records(path, read_buffer_size=None, progress=None):
-    """Yields the records of a GZIP or ZLIB TFRecord file, with both of its checksums verified.
+    """Yields the records of a TFRecord file, compressed (GZIP or ZLIB) or not, checksums verified.
 
     Args:
       path: the file.
@@ -50,10 +64,15 @@ def read_records(path, read_buffer_size=None, progress=None):
                 disable=True if progress is None else None,  # None: no bar unless on a terminal.
             ) as bar,
         ):
-            stream = _Stream(file, read_buffer_size or _CHUNK, bar.update)
+            stream = _open_stream(file, read_buffer_size or _CHUNK, bar.update)
             while (header := stream.take(12, or_end=True)) is not None:
                 _check_crc(header[:8], header[8:], "the length of the record")
                 (length,) = struct.unpack("<Q", header[:8])
+                if length > _MAX_RECORD:
+                    raise DatasetError(
+                        f"{path}: record {number}: its {length} bytes are no scene's (at most "
+                        f"{_MAX_RECORD})"
+                    )
                 body = stream.take(length + 4)
                 _check_crc(body[:-4], body[-4:], "the record")
                 yield body[:-4]
@@ -63,7 +82,7 @@ def read_records(path, read_buffer_size=None, progress=None):
     except zlib.error as error:
         if number == 0:
             raise DatasetError(
-                f"{path}: record 0: not a compressed TFRecord file, or damaged ({error})"
+                f"{path}: record 0: not a TFRecord file, or damaged ({error})"
             ) from None
         raise DatasetError(f"{path}: record {number}: damaged file ({error})") from None
     except EOFError:
@@ -92,19 +111,25 @@ def _check_crc(data, stored, what):
         raise _ChecksumError(what)
 
 
+def _open_stream(file, read_size, update):
+    """Returns the stream of a file: a plain one where a record's checked length is at its start."""
+    start = file.read(12)
+    file.seek(0)
+    is_plain = len(start) == 12 and masked_crc(start[:8]) == start[8:]
+    return (_Stream if is_plain else _CompressedStream)(file, read_size, update)
+
+
 class _Stream:
-    """Decompresses a file of one or several GZIP or ZLIB members."""
+    """A file, read in pieces."""
 
     def __init__(self, file, read_size, update):
         self._file, self._read_size, self._update = file, read_size, update
-        self._inflater = None
-        self._compressed = b""
         self._plain = bytearray()
 
     def take(self, size, or_end=False):
         """Returns the next `size` bytes; with `or_end`, None where the stream properly ends."""
         while len(self._plain) < size:
-            block = self._inflate()
+            block = self._next_block()
             if block is None:
                 if or_end and not self._plain:
                     return None
@@ -114,11 +139,29 @@ class _Stream:
         del self._plain[:size]
         return data
 
-    def _inflate(self):
+    def _next_block(self):
+        """Returns some bytes, or None at the end."""
+        return self._read() or None
+
+    def _read(self):
+        """Returns some bytes of the file, none at its end."""
+        block = self._file.read(self._read_size)
+        self._update(len(block))
+        return block
+
+
+class _CompressedStream(_Stream):
+    """The content of a file of one or several GZIP or ZLIB members."""
+
+    def __init__(self, file, read_size, update):
+        super().__init__(file, read_size, update)
+        self._inflater = None
+        self._compressed = b""
+
+    def _next_block(self):
         """Returns some decompressed bytes, or None at the end of the last member."""
         if not self._compressed:
-            self._compressed = self._file.read(self._read_size)
-            self._update(len(self._compressed))
+            self._compressed = self._read()
         between_members = self._inflater is None or self._inflater.eof
         if not self._compressed:
             if not between_members:

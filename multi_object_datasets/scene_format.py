@@ -1,14 +1,12 @@
-"""What a file of scenes holds: the features of each data set, and how to read them.
+"""What a file of scenes holds: its features, and how one scene is parsed.
 
 The reader modules (`tetrominoes`, `multi_dsprites`, ...) describe their files as a `SceneFormat`;
-reading, packing and recognising files all follow from it.
+`formats` knows them all.
 """
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from multi_object_datasets import records
 from multi_object_datasets.errors import DatasetError
@@ -28,6 +26,13 @@ class Feature(NamedTuple):
     dtype: type = np.float32
     stored_axes: tuple = None
 
+    @property
+    def stored_shape(self):
+        """The shape as stored."""
+        if self.stored_axes is None:
+            return self.shape
+        return tuple(self.shape[self.stored_axes.index(axis)] for axis in range(len(self.shape)))
+
 
 class SceneFormat(NamedTuple):
     """The format of a file of scenes.
@@ -35,157 +40,112 @@ class SceneFormat(NamedTuple):
     Attributes:
       name: data set and variant, for messages.
       features: {name: Feature}.
+      whole_strings: whether a uint8 feature is stored as one string, not one for each byte.
     """
 
     name: str
     features: dict
+    whole_strings: bool = False
+
+    def parse(self, record):
+        """Parses a serialised scene.
+
+        Args:
+          record: bytes of a `tf.Example`.
+
+        Returns:
+          {name: array} of the features.
+
+        Raises:
+          ValueError: the record does not have this format; says in what.
+        """
+        values = records.parse_example(record)
+        scene = {}
+        for name, feature in self.features.items():
+            if name not in values:
+                raise ValueError(f"has no feature '{name}'")
+            value = values[name]
+            if value.dtype != feature.dtype or value.size != np.prod(feature.shape, dtype=int):
+                raise ValueError(
+                    f"'{name}' has {value.size} {value.dtype} values, wanted "
+                    f"{'x'.join(map(str, feature.shape))} {np.dtype(feature.dtype)}"
+                )
+            value = value.reshape(feature.stored_shape)
+            axes = feature.stored_axes
+            scene[name] = value if axes is None else value.transpose(axes)
+        return scene
+
+    def dataset(self, tfrecords_path, read_buffer_size=None, map_parallel_calls=None):
+        """Reads a file of scenes as a `tf.data.Dataset`.
+
+        Args:
+          tfrecords_path: TFRecord file, glob or list of these, see `files.expand`.
+          read_buffer_size: bytes to read at a time, default 1 MiB.
+          map_parallel_calls: number of scenes to parse at a time, default 1.
+
+        Returns:
+          Unbatched `tf.data.Dataset` of dicts of tensors, see the data set's module. Where a record
+          cannot be read, iterating raises a `tf.errors.OpError` whose text holds that of the
+          DatasetError.
+        """
+        # Here, because what packs and generates scenes does without: it would take seconds, and
+        # the GPU.
+        import tensorflow as tf
+
+        features = self.features
+
+        def parse(file, number, record):
+            try:
+                scene = self.parse(record)
+            except ValueError as error:
+                raise DatasetError(
+                    f"{file.decode()}: record {number}: not a scene of {self.name}: {error}"
+                ) from None
+            return [np.ascontiguousarray(scene[name]) for name in features]
+
+        def parse_graph(*record):
+            types = [feature.dtype for feature in features.values()]
+            values = tf.numpy_function(parse, record, types)
+            return {
+                name: tf.ensure_shape(value, feature.shape)
+                for value, (name, feature) in zip(values, features.items(), strict=True)
+            }
+
+        serialised = tf.data.Dataset.from_generator(
+            lambda: records.read_numbered_records(tfrecords_path, read_buffer_size),
+            output_signature=tuple(
+                tf.TensorSpec([], dtype) for dtype in (tf.string, tf.int64, tf.string)
+            ),
+        )
+        return serialised.map(parse_graph, map_parallel_calls)
+
+    def feature_descriptions(self):
+        """Returns what `tf.io.parse_single_example` takes to read a scene as it is stored.
+
+        Of one-byte strings, where files have these, so this is the slow way to read them.
+        """
+        import tensorflow as tf  # As in `dataset`.
+
+        def description(feature):
+            if feature.dtype == np.uint8:
+                shape = [] if self.whole_strings else feature.stored_shape
+                return tf.io.FixedLenFeature(shape, tf.string)
+            return tf.io.FixedLenFeature(feature.stored_shape, tf.float32)
+
+        return {name: description(feature) for name, feature in self.features.items()}
 
 
-def check_variant(name, variant, variants):
-    """Raises a DatasetError unless `variant` is one of `variants`."""
-    if variant not in variants:
-        raise DatasetError(f"{name} has no variant {variant!r}; there are: {', '.join(variants)}")
-
-
-def parse_scene(record, scene_format):
-    """Parses a serialised scene.
+def variant_format(name, variant, formats):
+    """Returns the format of a variant.
 
     Args:
-      record: bytes of a `tf.Example`.
-      scene_format: its SceneFormat.
-
-    Returns:
-      {name: array} of the format's features.
+      name: of the data set.
+      variant: the one wanted.
+      formats: {variant: SceneFormat}.
 
     Raises:
-      ValueError: the record does not have this format; says in what.
+      DatasetError: there is no such variant.
     """
-    values = records.parse_example(record)
-    scene = {}
-    for name, (shape, dtype, stored_axes) in scene_format.features.items():
-        if name not in values:
-            raise ValueError(f"has no feature '{name}'")
-        value = values[name]
-        if value.dtype != dtype or value.size != np.prod(shape, dtype=int):
-            raise ValueError(
-                f"'{name}' has {value.size} {value.dtype} values, wanted "
-                f"{'x'.join(map(str, shape))} {np.dtype(dtype)}"
-            )
-        if stored_axes is not None:
-            stored_shape = np.empty(len(shape), int)
-            stored_shape[list(stored_axes)] = shape
-            value = value.reshape(stored_shape).transpose(stored_axes)
-        scene[name] = value.reshape(shape)
-    return scene
-
-
-def read_scenes(path, scene_format, progress=None):
-    """Yields the scenes of a file as dicts of arrays.
-
-    Args:
-      path: TFRecord file.
-      scene_format: its SceneFormat.
-      progress: text for a progress bar, None for none.
-
-    Raises:
-      DatasetError: the file is damaged, or a scene in it has another format; names the file and
-        the record, counted from 0.
-    """
-    for number, record in enumerate(records.read_records(path, progress=progress)):
-        try:
-            yield parse_scene(record, scene_format)
-        except ValueError as error:
-            raise _wrong_format(path, number, record, scene_format, error) from None
-
-
-def recognise(path):
-    """Returns the SceneFormat of a published data set that the file's first scene has.
-
-    Raises:
-      DatasetError: the file is damaged, or its scenes are of no known format.
-    """
-    record = next(records.read_records(path))
-    found = _matching_format(record)
-    if found is None:
-        raise DatasetError(f"{path}: record 0: not a scene of any known data set")
-    return found
-
-
-def dataset(path, scene_format, read_buffer_size=None, map_parallel_calls=None):
-    """Reads a file of scenes as a `tf.data.Dataset`.
-
-    Args:
-      path: TFRecord file.
-      scene_format: its SceneFormat.
-      read_buffer_size: bytes to read at a time, default 1 MiB.
-      map_parallel_calls: number of scenes to parse at a time, default 1.
-
-    Returns:
-      Unbatched `tf.data.Dataset` of dicts of tensors. Where a record cannot be read, iterating
-      raises a `tf.errors.OpError` whose text holds that of the DatasetError.
-    """
-    features = scene_format.features
-
-    def parse(number, record):
-        try:
-            scene = parse_scene(record, scene_format)
-        except ValueError as error:
-            raise _wrong_format(path, number, record, scene_format, error) from None
-        return [np.ascontiguousarray(scene[name]) for name in features]
-
-    def parse_graph(number, record):
-        values = tf.numpy_function(parse, [number, record], [f.dtype for f in features.values()])
-        return {
-            name: tf.ensure_shape(value, feature.shape)
-            for value, (name, feature) in zip(values, features.items(), strict=True)
-        }
-
-    serialised = tf.data.Dataset.from_generator(
-        lambda: enumerate(records.read_records(path, read_buffer_size)),
-        output_signature=(tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.string)),
-    )
-    return serialised.map(parse_graph, map_parallel_calls)
-
-
-def _wrong_format(path, number, record, wanted, error):
-    """Returns the DatasetError for a record that is not of the wanted format."""
-    found = _matching_format(record)
-    hint = f" (it is a scene of {found.name})" if found else ""
-    return DatasetError(f"{path}: record {number}: not a scene of {wanted.name}{hint}: {error}")
-
-
-def _matching_format(record):
-    """Returns the known SceneFormat that a serialised scene has, or None."""
-    for scene_format in _known_formats():
-        try:
-            parse_scene(record, scene_format)
-            return scene_format
-        except ValueError:
-            continue
-    return None
-
-
-def _known_formats():
-    """All formats, the ones with most features first, as a scene may have further features."""
-    # Imported here because the modules describe their formats with this one.
-    from multi_object_datasets import (
-        balls,
-        cater_with_masks,
-        clevr_with_masks,
-        multi_dsprites,
-        objects_room,
-        shapes,
-        tetrominoes,
-    )
-
-    formats = itertools.chain(
-        [
-            m.scene_format()
-            for m in (tetrominoes, clevr_with_masks, shapes, balls, cater_with_masks)
-        ],
-        *(
-            [m.scene_format(variant) for variant in m.MAX_NUM_ENTITIES]
-            for m in (multi_dsprites, objects_room)
-        ),
-    )
-    return sorted(formats, key=lambda f: -len(f.features))
+    if variant not in formats:
+        raise DatasetError(f"{name} has no variant {variant!r}; there are: {', '.join(formats)}")
+    return formats[variant]

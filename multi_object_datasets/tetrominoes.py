@@ -1,4 +1,8 @@
-"""Reads Tetrominoes: three pieces on a black background, 35x35."""
+"""Reads Tetrominoes: three pieces on a black background, 35x35.
+
+`dataset` gives dicts of image [35, 35, 3] and mask [4, 35, 35, 1] uint8 (a mask is 0 or 255);
+color [4, 3], shape, x (top row), y (left column) and visibility [4] float32.
+"""
 
 import numpy as np
 
@@ -9,34 +13,18 @@ IMAGE_SIZE = [35, 35]
 MAX_NUM_ENTITIES = NUM_ENTITIES = 4  # Background first; every scene has all four.
 BYTE_FEATURES = ["mask", "image"]
 
+SCENE_FORMAT = scenes.SceneFormat(
+    "tetrominoes",
+    {
+        "image": scenes.Feature((*IMAGE_SIZE, 3), np.uint8),
+        "mask": scenes.Feature((MAX_NUM_ENTITIES, *IMAGE_SIZE, 1), np.uint8),
+        "x": scenes.Feature((MAX_NUM_ENTITIES,)),
+        "y": scenes.Feature((MAX_NUM_ENTITIES,)),
+        "shape": scenes.Feature((MAX_NUM_ENTITIES,)),
+        "color": scenes.Feature((MAX_NUM_ENTITIES, 3)),
+        "visibility": scenes.Feature((MAX_NUM_ENTITIES,)),
+    },
+)
 
-def scene_format():
-    """Returns the SceneFormat of the data set."""
-    return scenes.SceneFormat(
-        "tetrominoes",
-        {
-            "image": scenes.Feature((*IMAGE_SIZE, 3), np.uint8),
-            "mask": scenes.Feature((MAX_NUM_ENTITIES, *IMAGE_SIZE, 1), np.uint8),
-            "x": scenes.Feature((MAX_NUM_ENTITIES,)),
-            "y": scenes.Feature((MAX_NUM_ENTITIES,)),
-            "shape": scenes.Feature((MAX_NUM_ENTITIES,)),
-            "color": scenes.Feature((MAX_NUM_ENTITIES, 3)),
-            "visibility": scenes.Feature((MAX_NUM_ENTITIES,)),
-        },
-    )
-
-
-def dataset(path, read_buffer_size=None, map_parallel_calls=None):
-    """Reads a Tetrominoes file.
-
-    Args:
-      path: TFRecord file.
-      read_buffer_size: bytes to read at a time, default 1 MiB.
-      map_parallel_calls: number of scenes to parse at a time, default 1.
-
-    Returns:
-      Unbatched `tf.data.Dataset` of dicts: image [35, 35, 3] and mask [4, 35, 35, 1] uint8 (a
-      mask is 0 or 255); color [4, 3], shape, x (top row), y (left column) and visibility [4]
-      float32.
-    """
-    return scenes.dataset(path, scene_format(), read_buffer_size, map_parallel_calls)
+dataset = SCENE_FORMAT.dataset
+feature_descriptions = SCENE_FORMAT.feature_descriptions

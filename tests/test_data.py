@@ -1,14 +1,18 @@
 """Batches: the reference's figures, and what is in which subset, in which order."""
 
+import functools
 import json
 import os
 import re
+import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from iodine.main import build, get_config
 from iodine.modules import data
+from iodine.modules.batches import expand
 from iodine.modules.utils import UserError
 from multi_object_datasets import (
     balls,
@@ -20,12 +24,13 @@ from multi_object_datasets import (
     tetrominoes,
 )
 from multi_object_datasets.errors import DatasetError
+from multi_object_datasets.scene_file import SceneFile
 from tests import scene_files
 
 
 def tetrominoes_file(tmp_path, number, visible=None):
     """Writes random scenes whose first feature value `x[0]` is their number; returns the path."""
-    fmt, rng = tetrominoes.scene_format(), np.random.default_rng(0)
+    fmt, rng = tetrominoes.SCENE_FORMAT, np.random.default_rng(0)
     scenes = [scene_files.random_scene(fmt, rng) for _ in range(number)]
     for i, scene in enumerate(scenes):
         scene["x"][0] = i
@@ -121,20 +126,130 @@ def test_a_small_file_serves_both_and_says_so(tmp_path, capfd, cache):
     dataset = data.Tetrominoes(path, 2, [35, 35], held_out=4, cache=cache)
     assert batches_of(dataset, None, "test") == [[0, 1], [2, 3]]
     assert set(sum(batches_of(dataset, 2, "train"), [])) == {0, 1, 2, 3}
-    line = f"{path} has 4 scenes to use, no more than data.held_out=4: they serve both training"
+    line = f"{path} has 4 scenes, no more than data.held_out=4: they serve both training"
     assert line in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("cache", [None, False])
-def test_the_filter_counts_foreground_objects_before_scenes_are_held_out(tmp_path, cache):
+def test_the_first_of_the_file_are_held_out_and_then_foreground_objects_counted(tmp_path, cache):
     path = tetrominoes_file(tmp_path, 8, visible=[0, 1, 2, 3, 2, 1, 3, 0])
     options = {"held_out": 2, "cache": cache}
-    dataset = data.Tetrominoes(path, 2, [35, 35], min_num_objects=1, max_num_objects=2, **options)
-    assert batches_of(dataset, None, "test") == [[1, 2]]
-    assert set(sum(batches_of(dataset, 4, "train"), [])) == {4, 5}
-    none_left = data.Tetrominoes(path, 2, [35, 35], min_num_objects=4, **options)
-    with pytest.raises(UserError, match=f"{path} has no scene with data.min_num_objects=4"):
-        none_left("train")
+    dataset = data.Tetrominoes(path, 2, min_num_objects=1, max_num_objects=2, **options)
+    assert batches_of(dataset, None, "test") == [[1]]
+    assert batches_of(dataset, 1, "summary") == [[1, 2]]
+    assert set(sum(batches_of(dataset, 6, "train"), [])) == {2, 4, 5}
+    none_left = data.Tetrominoes(path, 2, min_num_objects=4, **options)
+    for subset, part in (("train", ", after the"), ("test", ", among the"), ("summary", "$")):
+        with pytest.raises(UserError, match=f"{path} has no scene with .*objects=4 .*s{part}"):
+            none_left(subset)
+    with pytest.raises(UserError, match="visible objects, among the first data.held_out=2"):
+        data.Tetrominoes(path, 2, min_num_objects=2, **options)("test")
+
+
+@pytest.mark.parametrize("cache", [None, False])
+def test_held_out_scenes_come_with_their_numbers_in_the_file(tmp_path, cache):
+    path = tetrominoes_file(tmp_path, 8, visible=[0, 1, 2, 3, 2, 1, 3, 0])
+    dataset = data.Tetrominoes(path, 3, min_num_objects=1, held_out=6, cache=cache)
+    batches = list(dataset("test").as_numpy_iterator())
+    assert [batch["scene"].tolist() for batch in batches] == [[1, 2, 3], [4, 5]]
+    assert [numbers(batch) for batch in batches] == [[1, 2, 3], [4, 5]]
+    assert all(batch["scene"].dtype == np.int64 for batch in batches)
+    assert "scene" not in dataset("train").element_spec
+    assert "scene" not in dataset("summary").element_spec
+
+
+@pytest.mark.parametrize("cache", [None, False])
+def test_without_a_shuffle_buffer_scenes_come_in_the_order_of_the_file(tmp_path, cache):
+    path = tetrominoes_file(tmp_path, 5)
+    dataset = data.Tetrominoes(path, 3, shuffle_buffer=None, held_out=1, cache=cache)
+    assert batches_of(dataset, 3) == [[1, 2, 3], [4, 1, 2], [3, 4, 1]]
+    assert batches_of(dataset, 1, start_step=2) == [[3, 4, 1]]
+
+
+def test_a_call_without_a_subset_is_for_training(tmp_path):
+    dataset = data.Tetrominoes(tetrominoes_file(tmp_path, 5), 3, held_out=1)
+    assert batches_of(dataset, 3) == batches_of(dataset, 3, "train")
+
+
+@pytest.mark.parametrize(
+    ("constructor", "image_dim", "crop_region"),
+    [
+        (data.CLEVR, (128, 128), ((29, 221), (64, 256))),
+        (data.MultiDSprites, (64, 64), None),
+        (data.Tetrominoes, (35, 35), None),
+    ],
+)
+def test_sizes_and_crops_have_the_references_defaults(constructor, image_dim, crop_region):
+    for dataset in (constructor("path", 2), constructor("path", 2, image_dim)):
+        assert dataset.image_dim == image_dim and dataset.crop_region == crop_region
+    assert constructor("path", 2, crop_region=None).crop_region is None
+
+
+@pytest.mark.parametrize("cache", [None, False])
+def test_a_path_may_be_a_glob_a_list_or_in_the_home_directory(tmp_path, monkeypatch, cache):
+    whole = [scene["x"][0] for scene in tetrominoes.dataset(tetrominoes_file(tmp_path, 2))]
+    os.rename(tmp_path / "scenes.tfrecords", tmp_path / "b-00000-of-00002")
+    shutil.copy(tmp_path / "b-00000-of-00002", tmp_path / "b-00001-of-00002")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shards = [str(tmp_path / f"b-0000{i}-of-00002") for i in (0, 1)]
+    for path, times in (
+        ("~/b-00000-of-00002", 1),
+        (tmp_path / "b-*", 2),
+        ("~/b-0000?-of-00002", 2),
+        (shards, 2),
+        (["~/b-00000-of-00002", "~/b-*2"], 3),
+    ):
+        dataset = data.Tetrominoes(path, 2, held_out=3 * times - 2, cache=cache)
+        read = batches_of(dataset, times, "summary")
+        assert sum(read, []) == sum(([int(x) for x in whole] for _ in range(times)), [])
+        (count,) = {len(list(tetrominoes.dataset(tfrecords_path=path)))}
+        assert count == 2 * times
+    with pytest.raises(DatasetError, match="c-.: no file has such a name"):
+        data.Tetrominoes("~/c-*", 2, cache=cache)("train")
+    with pytest.raises(UserError, match="does not exist: generate it"):
+        data.Tetrominoes([*shards, str(tmp_path / "c")], 2, cache=cache)("train")
+
+
+def assert_close(x, y, atol=0):
+    np.testing.assert_allclose(x, y, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("cache", [None, False])
+@pytest.mark.parametrize(("soft", "kind"), [(False, "labels"), (True, "mask")])
+def test_compact_batches_expand_to_the_same(tmp_path, cache, soft, kind):
+    fmt, rng = multi_dsprites.SCENE_FORMATS["colored_on_grayscale"], np.random.default_rng(0)
+    scenes = [scene_files.random_scene(fmt, rng) for _ in range(3)]
+    scenes[2]["mask"][1, :9, :9] = 100 if soft else scenes[2]["mask"][1, :9, :9]
+    path = scene_files.write(tmp_path / "f", [scene_files.serialise(s, fmt) for s in scenes])
+    for options in ({}, {"grayscale": True}):
+        dataset = data.MultiDSprites(path, 2, held_out=2, cache=cache, **options)
+        for subset in ("train", "test"):
+            (full,) = dataset(subset).take(1)
+            (compact,) = dataset(subset, compact=True).take(1)
+            if cache is None:
+                assert compact[kind].dtype == np.uint8
+            if not options:
+                assert compact["image"].dtype == np.uint8
+            expanded = tf.function(expand, jit_compile=True)(compact)
+            assert expanded.keys() == full.keys()
+            tf.nest.map_structure(functools.partial(assert_close, atol=1e-7), expanded, full)
+            tf.nest.map_structure(assert_close, expand(full), full)
+
+
+@pytest.mark.parametrize("cache", [None, False])
+def test_masks_that_overlap_or_are_soft_are_kept_as_they_are(tmp_path, capfd, cache):
+    fmt, rng = tetrominoes.SCENE_FORMAT, np.random.default_rng(0)
+    scenes = [scene_files.random_scene(fmt, rng) for _ in range(3)]
+    scenes[1]["mask"][:2, 10, 10] = 255
+    scenes[2]["mask"][3, :5] = 7
+    path = scene_files.write(tmp_path / "f", [scene_files.serialise(s, fmt) for s in scenes])
+    for _ in range(2):
+        dataset = data.Tetrominoes(path, 3, cache=cache)
+        (batch,) = dataset("summary").take(1).as_numpy_iterator()
+        expected = np.stack([scene["mask"] for scene in scenes])[:, None] / np.float32(255)
+        np.testing.assert_allclose(batch["mask"], expected, rtol=1e-6)
+    said = f"{path}: record 1: the masks of two entities overlap: keeping masks as they are"
+    assert capfd.readouterr().err.count(said) == (cache is None)
 
 
 def test_the_stream_shuffles_within_its_buffer_and_starts_at_any_step(tmp_path):
@@ -150,56 +265,56 @@ def test_the_stream_shuffles_within_its_buffer_and_starts_at_any_step(tmp_path):
     [
         (
             data.CLEVR,
-            clevr_with_masks.scene_format(),
+            clevr_with_masks.SCENE_FORMAT,
             {"image_dim": [16, 16]},
             {"color": 1, "shape": 1, "size": 1, "position": 3, "rotation": 1},
             (1, 16, 16, 3),
         ),
         (
             data.CLEVR,
-            clevr_with_masks.scene_format(),
+            clevr_with_masks.SCENE_FORMAT,
             {"image_dim": [16, 16], "grayscale": True},
             {"color": 1, "shape": 1, "size": 1, "position": 3, "rotation": 1},
             (1, 16, 16, 1),
         ),
         (
             data.MultiDSprites,
-            multi_dsprites.scene_format("binarized"),
+            multi_dsprites.SCENE_FORMATS["binarized"],
             {"image_dim": [64, 64], "dataset_variant": "binarized"},
             {"color": 1, "shape": 1, "scale": 1, "x": 1, "y": 1, "orientation": 1},
             (1, 64, 64, 1),
         ),
         (
             data.Tetrominoes,
-            tetrominoes.scene_format(),
+            tetrominoes.SCENE_FORMAT,
             {"image_dim": [35, 35]},
             {"color": 3, "shape": 1, "position": 2},
             (1, 35, 35, 3),
         ),
         (
             data.ObjectsRoom,
-            objects_room.scene_format("train"),
+            objects_room.SCENE_FORMATS["train"],
             {"image_dim": [64, 64]},
             {},
             (1, 64, 64, 3),
         ),
         (
             data.ObjectsRoom,
-            objects_room.scene_format("sequences"),
+            objects_room.SCENE_FORMATS["sequences"],
             {"image_dim": [32, 32], "dataset_variant": "sequences", "num_frames": 6},
             {},
             (6, 32, 32, 3),
         ),
         (
             data.Shapes,
-            shapes.scene_format(),
+            shapes.SCENE_FORMAT,
             {"image_dim": [28, 28]},
             {"shape": 1, "x": 1, "y": 1},
             (1, 28, 28, 1),
         ),
         (
             data.Balls,
-            balls.scene_format(),
+            balls.SCENE_FORMAT,
             {"image_dim": [14, 14]},
             {"color": 3, "position": 2},
             (1, 14, 14, 3),
@@ -253,11 +368,13 @@ def test_grayscale_averages_the_channels(tmp_path):
     [
         (data.CLEVR, {"min_num_objects": 6, "max_num_objects": 3}, "data.min_num_objects=6 is abo"),
         (data.CLEVR, {"crop_region": [29, 221, 64, 256]}, "data.crop_region must be"),
-        (data.CLEVR, {"batch_size": 0}, "batch_size .* must be at least 1"),
+        (data.CLEVR, {"batch_size": 0}, "batch_size must be at least 1"),
+        (data.CLEVR, {"shuffle_buffer": 0}, "shuffle_buffer must be at least 1, or None"),
         (data.CLEVR, {"image_dim": [64]}, "data.image_dim must be .height, width."),
         (data.MultiDSprites, {"dataset_variant": "grey"}, "no data.dataset_variant 'grey', only"),
         (data.ObjectsRoom, {"num_frames": 2}, "num_frames=2, but .* scenes of 1 frame$"),
         (data.ImageFolder, {"on_error": "ignore"}, "on_error must be raise or skip"),
+        (data.ImageFolder, {"framing": "pad"}, "framing must be crop or squeeze"),
     ],
 )
 def test_senseless_arguments_are_refused_at_once(constructor, options, message):
@@ -313,11 +430,12 @@ def test_the_default_file_is_generated_once(
 def test_packed_scenes_go_where_the_config_says(tmp_path):
     path = tetrominoes_file(tmp_path, 2)
     data.Tetrominoes(path, 1, [35, 35], cache=str(tmp_path / "cache"))("train")
-    assert os.listdir(tmp_path / "cache") == [f"{os.path.basename(path)}.35x35.packed"]
+    cache = f"{os.path.basename(path)}.35x35.packed"
+    assert sorted(os.listdir(tmp_path / "cache")) == [f".{cache}.lock", cache]
     assert (
         len(
             pack.open_scenes(
-                pack.SceneFile(path, tetrominoes.scene_format(), (35, 35)), tmp_path / "cache"
+                SceneFile(path, tetrominoes.SCENE_FORMAT, (35, 35)), tmp_path / "cache"
             )
         )
         == 2

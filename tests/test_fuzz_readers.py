@@ -14,28 +14,29 @@ import pytest
 from multi_object_datasets import (
     balls,
     clevr_with_masks,
+    formats,
     multi_dsprites,
     objects_room,
     pack,
     records,
-    scene_format,
     shapes,
     tetrominoes,
 )
 from multi_object_datasets.errors import DatasetError
+from multi_object_datasets.scene_file import SceneFile
 from tests import scene_files
 
 CASES_PER_DAMAGE = 60
 FORMATS = [
-    tetrominoes.scene_format(),
-    shapes.scene_format(),
-    balls.scene_format(),
-    multi_dsprites.scene_format("binarized"),
-    multi_dsprites.scene_format("colored_on_grayscale"),
-    multi_dsprites.scene_format("colored_on_colored"),
-    objects_room.scene_format("train"),
-    objects_room.scene_format("empty_room"),
-    clevr_with_masks.scene_format(),
+    tetrominoes.SCENE_FORMAT,
+    shapes.SCENE_FORMAT,
+    balls.SCENE_FORMAT,
+    multi_dsprites.SCENE_FORMATS["binarized"],
+    multi_dsprites.SCENE_FORMATS["colored_on_grayscale"],
+    multi_dsprites.SCENE_FORMATS["colored_on_colored"],
+    objects_room.SCENE_FORMATS["train"],
+    objects_room.SCENE_FORMATS["empty_room"],
+    clevr_with_masks.SCENE_FORMAT,
 ]
 
 
@@ -127,7 +128,7 @@ def test_a_damaged_file_is_read_right_or_refused(tmp_path, whole_file, damage, c
     data, scenes = whole_file(index)
     path = tmp_path / "file"
     path.write_bytes(damage(data, rng))
-    assert_right_or_refused(lambda: scene_format.read_scenes(path, FORMATS[index]), scenes, path)
+    assert_right_or_refused(lambda: formats.read_scenes(path, FORMATS[index]), scenes, path)
 
 
 @pytest.mark.parametrize("wanted", range(len(FORMATS)))
@@ -137,7 +138,7 @@ def test_a_file_of_another_data_set_is_refused(tmp_path, whole_file, index, want
     path = tmp_path / "file"
     path.write_bytes(data)
     right = assert_right_or_refused(
-        lambda: scene_format.read_scenes(path, FORMATS[wanted]), scenes, path
+        lambda: formats.read_scenes(path, FORMATS[wanted]), scenes, path
     )
     assert right == (index == wanted)
 
@@ -158,13 +159,13 @@ def test_any_bytes_are_an_example_or_refused(case):
 
 
 @pytest.mark.parametrize("case", range(CASES_PER_DAMAGE))
-def test_a_damaged_cache_is_made_again(tmp_path, whole_file, case, capfd):
+def test_a_damaged_cache_is_made_again_or_refused(tmp_path, whole_file, case, capfd):
     rng = np.random.default_rng(case)
     data, scenes = whole_file(0)
     path = tmp_path / "file"
     path.write_bytes(data)
-    source = pack.SceneFile(str(path), FORMATS[0], (35, 35))
-    cache = pack.open_scenes(source).filename
+    source = SceneFile(str(path), FORMATS[0], (35, 35))
+    cache = pack.open_scenes(source).path
     whole = cache.read_bytes()
     damage = [cut, flip, drop, insert, blank, noise][case % 6]
     # Half of the damages hit the header.
@@ -173,7 +174,14 @@ def test_a_damaged_cache_is_made_again(tmp_path, whole_file, case, capfd):
     )
     capfd.readouterr()
     damaged = cache.read_bytes() != whole
-    packed = pack.open_scenes(source)
-    assert (str(cache) in capfd.readouterr().err) == damaged
+    everything = np.arange(len(scenes))
+    try:
+        packed = pack.open_scenes(source)
+        read = packed.read(everything)
+        assert (str(cache) in capfd.readouterr().err) == damaged
+    except DatasetError as error:
+        assert damaged and str(cache) in str(error)
+        packed = pack.open_scenes(source, verify=True)
+        read = packed.read(everything)
     for name in ("image", "x", "y", "shape", "color", "visibility"):
-        np.testing.assert_array_equal(packed[name], [scene[name] for scene in scenes])
+        np.testing.assert_array_equal(read[name], [scene[name] for scene in scenes])

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from multi_object_datasets.generate import generate
-from multi_object_datasets.generators import clevr_with_masks, objects_room
+from multi_object_datasets.generators import clevr_layout, objects_room, room_layout
 from multi_object_datasets.generators.worker import scene_rng
 
 
@@ -24,7 +24,7 @@ def assert_one_hot(mask, entity_axis):
 def test_clevr_samples_keep_gaps_margins_counts_and_ranges(variant, most):
     counts = set()
     for index in range(150):
-        factors, view = clevr_with_masks.sample(scene_rng(0, "train", index), variant)
+        factors, view = clevr_layout.sample(scene_rng(0, "train", index), variant)
         count = int(factors["visibility"].sum()) - 1
         counts.add(count)
         present = np.s_[1 : count + 1]
@@ -45,7 +45,7 @@ def test_clevr_samples_keep_gaps_margins_counts_and_ranges(variant, most):
                 assert np.linalg.norm(offset) - z[i] - z[j] > 0.25 - 1e-5
                 assert abs(offset @ right) > 0.4 - 1e-5
                 assert abs(offset @ [-right[1], right[0]]) > 0.4 - 1e-5
-        assert (abs(view["camera"] - clevr_with_masks.CAMERA) <= 0.5).all()
+        assert (abs(view["camera"] - clevr_layout.CAMERA) <= 0.5).all()
         assert ((factors["rotation"][present] >= 0) & (factors["rotation"][present] <= 360)).all()
         # The camera stands 11.3 from the origin, objects within 4.3.
         depth = factors["pixel_coords"][present, 2]
@@ -58,7 +58,7 @@ def test_clevr_pixel_coords_are_column_row_and_depth():
     points = np.array([[0, 0, 0], [1, 0, 0], [0, 0, 1], [2, 10, -1]], float)
     # 350 pixels per unit slope.
     expected = [[160, 120, 10], [195, 120, 10], [160, 85, 10], [195, 138, 20]]
-    np.testing.assert_allclose(clevr_with_masks.project(points, camera), expected)
+    np.testing.assert_allclose(clevr_layout.project(points, camera), expected)
 
 
 # Rendering CLEVR needs Blender, an optional extra; without it there is nothing to run.
@@ -104,7 +104,7 @@ if importlib.util.find_spec("bpy"):
 def test_objects_room_samples_keep_counts_gaps_and_camera_angles(variant, counts):
     seen = set()
     for index in range(60):
-        room = objects_room.sample(scene_rng(0, "train", index), variant)
+        room = room_layout.sample(scene_rng(0, "train", index), variant)
         objects = room["objects"]
         seen.add(len(objects))
         for i, first in enumerate(objects):
@@ -130,7 +130,7 @@ if importlib.util.find_spec("mitsuba"):
     def rendered_rooms(path, count, variant, frames=()):
         """Returns (images, masks) of generated rooms, which have no other features."""
         generate("objects_room", count, 0, path, variant=variant, workers=1)
-        entities = objects_room.OBJECTS[variant][2]
+        entities = room_layout.OBJECTS[variant][2]
         specification = {
             "image": tf.io.FixedLenFeature((*frames, 64, 64, 3), tf.string),
             "mask": tf.io.FixedLenFeature((*frames, entities, 64, 64, 1), tf.string),
@@ -150,7 +150,7 @@ if importlib.util.find_spec("mitsuba"):
         assert_one_hot(masks, entity_axis=1)
         for index, (image, mask) in enumerate(zip(images, masks)):
             rng = scene_rng(0, "train", index)
-            room = objects_room.sample(rng, variant)
+            room = room_layout.sample(rng, variant)
             assert mask[4:].any() == bool(room["objects"])
             surfaces = [None, room["floor"], room["wall"], room["wall"]]
             surfaces += [thing["color"] for thing in room["objects"]]

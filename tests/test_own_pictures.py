@@ -54,12 +54,19 @@ def test_label_maps_beside_own_pictures_give_masks(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("bad.png", b"not a picture", "bad.png: cannot identify image file"),
-        ("bad.jpg", "cut", "bad.jpg: .*truncated"),
+        ("bad.png", b"not a picture", "bad.png: cannot read the picture .cannot identify"),
+        ("bad.jpg", "cut", "bad.jpg: cannot read the picture .*truncated"),
         ("good_mask.png", np.zeros([3, 3]), "good.png: its mask good_mask.png has another size"),
-        ("good_mask.png", np.zeros([9, 9, 3]), "good.png: its mask good_mask.png has colours"),
-        ("good_mask.png", np.full([9, 9], 255), "good.png: .* has labels above 254"),
-        ("fine_mask.png", np.zeros([9, 9]), "good.png: .*good_mask.png"),
+        ("good_mask.png", np.zeros([9, 9, 3]), "good_mask.png: the mask has colours"),
+        (
+            "good_mask.png",
+            np.eye(9) * 248 + 7,
+            "good_mask.png: .* up to 255, but labels are 0 for the background and 1, 2, 3",
+        ),
+        ("fine_mask.png", np.zeros([9, 9]), "good.png: there is no mask good_mask.png"),
+        ("bad_mask.png", np.zeros([9, 9]), "bad_mask.png: there is no picture bad.png or .jpg"),
+        ("GOOD_mask.PNG", np.zeros([9, 9]), "GOOD_mask.PNG: there is no picture GOOD.png"),
+        ("fine_mask.jpg", np.zeros([9, 9]), "fine_mask.jpg: a mask has to be a PNG file"),
     ],
 )
 def test_unusable_pictures_are_named_and_refused_or_skipped(
@@ -86,6 +93,53 @@ def test_unusable_pictures_are_named_and_refused_or_skipped(
     else:
         assert len(list(dataset("train").take(2))) == 2
     assert re.search(f"skipped .*{message}", capfd.readouterr().err)
+
+
+@pytest.mark.parametrize("names", [("a.PNG", "a_mask.png"), ("a.JpG", "a_MASK.Png")])
+def test_suffixes_count_in_any_case(tmp_path, names):
+    picture, mask = names
+    Image.fromarray(np.zeros([9, 9, 3], np.uint8)).save(tmp_path / picture)
+    Image.fromarray(np.eye(9, dtype=np.uint8)).save(tmp_path / mask)
+    (batch,) = data.ImageFolder(tmp_path, 1, [9, 9])("summary").take(1)
+    np.testing.assert_array_equal(batch["mask"][0, 0, 1, ..., 0], np.eye(9))
+    assert len(list(data.ImageFolder(tmp_path, 1, [9, 9], held_out=5)("test"))) == 1
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.uint16])
+def test_a_mask_of_two_extremes_is_background_and_one_object(tmp_path, dtype):
+    save_pictures(tmp_path, a=np.zeros([9, 9, 3]))
+    largest = 1 if dtype is bool else np.iinfo(dtype).max
+    Image.fromarray(np.eye(9).astype(dtype) * dtype(largest)).save(tmp_path / "a_mask.png")
+    (batch,) = data.ImageFolder(tmp_path, 1, [9, 9])("summary").take(1)
+    assert batch["mask"].shape == (1, 1, 2, 9, 9, 1)
+    np.testing.assert_array_equal(batch["mask"][0, 0, 1, ..., 0], np.eye(9))
+
+
+@pytest.mark.parametrize("crop_region", [None, [[0, 6], [3, 12]]])
+def test_masks_are_framed_as_their_pictures(tmp_path, crop_region):
+    labels = np.random.default_rng(0).integers(0, 3, [8, 20], np.uint8)
+    Image.fromarray(labels * np.uint8(100)).save(tmp_path / "a.png")
+    Image.fromarray(labels).save(tmp_path / "a_mask.png")
+    window = labels if crop_region is None else labels[0:6, 3:12]
+    middle = {None: labels[:, 6:14], 6: window[:, 1:7]}[crop_region and 6]
+    dim = middle.shape
+    (batch,) = data.ImageFolder(tmp_path, 1, dim, crop_region)("summary").take(1)
+    np.testing.assert_allclose(batch["image"][0, 0, ..., 0], middle * np.float32(100 / 255))
+    np.testing.assert_array_equal(np.argmax(batch["mask"][0, 0, ..., 0], axis=0), middle)
+    twice = (2 * window.shape[0], 2 * window.shape[1])
+    folder = data.ImageFolder(tmp_path, 1, twice, crop_region, framing="squeeze")
+    (batch,) = folder("summary").take(1)
+    squeezed = window.repeat(2, axis=0).repeat(2, axis=1)
+    np.testing.assert_array_equal(np.argmax(batch["mask"][0, 0, ..., 0], axis=0), squeezed)
+
+
+def test_a_folder_may_be_in_the_home_directory_and_is_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "pictures").mkdir()
+    save_pictures(tmp_path / "pictures", a=np.zeros([9, 9, 3]))
+    assert data.ImageFolder("~/pictures", 1, [8, 8])("train")
+    with pytest.raises(UserError, match="data.path must name one folder"):
+        data.ImageFolder(["~/pictures", "~/pictures"], 1, [8, 8])("train")
 
 
 def test_a_new_picture_is_noticed(tmp_path):

@@ -1,9 +1,12 @@
 """The readers return what was written, in the published shapes, and name what they cannot read."""
 
+import ast
+import graphlib
 import gzip
+import pathlib
 import struct
+import tracemalloc
 
-import google_crc32c
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,10 +15,10 @@ from multi_object_datasets import (
     balls,
     cater_with_masks,
     clevr_with_masks,
+    formats,
     multi_dsprites,
     objects_room,
     records,
-    scene_format,
     shapes,
     tetrominoes,
 )
@@ -52,7 +55,7 @@ def variant_arguments(variant):
 def test_scenes_written_by_tensorflow_are_read_back(
     tmp_path, module, variant, image_shape, mask_shape, num_features
 ):
-    fmt = module.scene_format(*variant_arguments(variant))
+    fmt = module.SCENE_FORMATS[variant] if variant else module.SCENE_FORMAT
     scene = scene_files.random_scene(fmt, np.random.default_rng(0))
     whole_strings = module is cater_with_masks
     record = scene_files.serialise(scene, fmt, whole_strings)
@@ -67,7 +70,7 @@ def test_scenes_written_by_tensorflow_are_read_back(
             assert result[name].dtype == value.dtype
             np.testing.assert_array_equal(result[name], value, err_msg=name)
     # six_objects and identical_color hold the same features.
-    assert scene_format.recognise(path).features == fmt.features
+    assert formats.recognise(path).features == fmt.features
 
 
 def test_masks_of_multi_dsprites_are_stored_with_entities_last(tmp_path):
@@ -87,7 +90,7 @@ def test_scenes_agree_with_the_general_parser(case):
         name: tf.io.FixedLenFeature(
             feature.shape, tf.string if name in module.BYTE_FEATURES else tf.float32
         )
-        for name, feature in module.scene_format().features.items()
+        for name, feature in module.SCENE_FORMAT.features.items()
     }
     for record, scene in zip(tf.data.TFRecordDataset(path, "GZIP"), module.dataset(path)):
         for name, value in tf.io.parse_single_example(record, spec).items():
@@ -133,14 +136,64 @@ def test_wrong_record_checksums_inside_a_sound_gzip_file_are_named(tmp_path):
         list(records.read_records(path))
 
 
-def test_an_absurd_length_with_a_right_checksum_is_a_truncated_file(tmp_path):
-    length = struct.pack("<Q", 1 << 60)
-    crc = google_crc32c.value(length)
-    masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+@pytest.mark.parametrize("compressed", [True, False])
+def test_a_length_that_no_scene_has_is_not_believed(tmp_path, compressed):
+    length = struct.pack("<Q", 1 << 30)
+    record = length + records.masked_crc(length) + bytes(1 << 28)
     path = tmp_path / "file"
-    path.write_bytes(gzip.compress(length + struct.pack("<I", masked) + b"data"))
-    with pytest.raises(DatasetError, match="record 0: the file is truncated"):
+    path.write_bytes(gzip.compress(record, 1) if compressed else record[:5000])
+    tracemalloc.start()
+    with pytest.raises(DatasetError, match="record 0: its 1073741824 bytes are no scene's"):
         list(records.read_records(path))
+    assert tracemalloc.get_traced_memory()[1] < 10e6
+    tracemalloc.stop()
+
+
+def test_files_without_compression_are_read(tmp_path):
+    path = scene_files.write(tmp_path / "plain", [b"abc", b"", b"defg"], "")
+    assert list(records.read_records(path, read_buffer_size=5)) == [b"abc", b"", b"defg"]
+    data = (tmp_path / "plain").read_bytes()
+    (tmp_path / "plain").write_bytes(data[:-1])
+    with pytest.raises(DatasetError, match="plain: record 2: the file is truncated"):
+        list(records.read_records(path))
+    (tmp_path / "plain").write_bytes(data[:-5] + b"x" + data[-4:])
+    with pytest.raises(DatasetError, match="plain: record 2: wrong checksum of the record"):
+        list(records.read_records(path))
+
+
+@pytest.mark.parametrize("case", ["clevr6_small", "multi_dsprites_small", "tetrominoes_small"])
+def test_a_gunzipped_file_gives_the_same_scenes(tmp_path, case):
+    with gzip.open(scene_files.parity_file(case)) as file:
+        (tmp_path / "plain").write_bytes(file.read())
+    fmt = formats.recognise(tmp_path / "plain")
+    plain = formats.read_scenes(tmp_path / "plain", fmt)
+    for scene, expected in zip(plain, formats.read_scenes(scene_files.parity_file(case), fmt)):
+        for name, value in expected.items():
+            np.testing.assert_array_equal(scene[name], value)
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "fmt"),
+    [
+        (tetrominoes, (), tetrominoes.SCENE_FORMAT),
+        (clevr_with_masks, (), clevr_with_masks.SCENE_FORMAT),
+        (cater_with_masks, (), cater_with_masks.SCENE_FORMAT),
+        (multi_dsprites, (4, True), multi_dsprites.SCENE_FORMATS["binarized"]),
+        (multi_dsprites, (5,), multi_dsprites.SCENE_FORMATS["colored_on_colored"]),
+        (objects_room, (7,), objects_room.SCENE_FORMATS["train"]),
+    ],
+)
+def test_feature_descriptions_are_for_the_general_parser(module, arguments, fmt):
+    scene = scene_files.random_scene(fmt, np.random.default_rng(0))
+    record = scene_files.serialise(scene, fmt, whole_strings=module is cater_with_masks)
+    parsed = tf.io.parse_single_example(record, module.feature_descriptions(*arguments))
+    assert parsed.keys() == scene.keys()
+    for name, value in parsed.items():
+        if name in module.BYTE_FEATURES:
+            value = tf.io.decode_raw(value, tf.uint8)
+        stored_axes = fmt.features[name].stored_axes
+        stored = scene[name] if stored_axes is None else scene[name].transpose(1, 2, 0, 3)
+        np.testing.assert_array_equal(np.reshape(value, stored.shape), stored)
 
 
 @pytest.mark.parametrize(
@@ -149,10 +202,11 @@ def test_an_absurd_length_with_a_right_checksum_is_a_truncated_file(tmp_path):
         (None, "cannot read it .No such file"),
         (b"", "record 0: the file holds no records"),
         (gzip.compress(b""), "record 0: the file holds no records"),
-        (b"PK\3\4 a zip", "record 0: not a compressed TFRecord file"),
+        (b"PK\3\4 a zip", "record 0: not a TFRecord file"),
+        (b"some text of more than a header", "record 0: not a TFRecord file"),
         (gzip.compress(b"some text in a gzip file"), "record 0: wrong checksum of the length"),
     ],
-    ids=["missing", "empty", "empty gzip", "zip", "gzip of text"],
+    ids=["missing", "empty", "empty gzip", "zip", "text", "gzip of text"],
 )
 def test_foreign_files_are_named(tmp_path, content, message):
     path = tmp_path / "file"
@@ -164,9 +218,9 @@ def test_foreign_files_are_named(tmp_path, content, message):
 
 def test_other_data_sets_are_recognised_in_the_error():
     path = scene_files.parity_file("multi_dsprites_small")
-    wanted = multi_dsprites.scene_format("binarized")
+    wanted = multi_dsprites.SCENE_FORMATS["binarized"]
     with pytest.raises(DatasetError) as error:
-        list(scene_format.read_scenes(path, wanted))
+        list(formats.read_scenes(path, wanted))
     assert str(error.value) == (
         f"{path}: record 0: not a scene of multi_dsprites (binarized) (it is a scene of "
         "multi_dsprites (colored_on_grayscale)): 'image' has 12288 uint8 values, wanted 64x64x1 "
@@ -191,7 +245,7 @@ def test_reading_as_a_dataset_tells_the_same_error(tmp_path):
 def test_a_record_that_is_no_example_is_named(tmp_path):
     path = scene_files.write(tmp_path / "file", [b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"])
     with pytest.raises(DatasetError, match="record 0: not a scene of tetrominoes: not a tf.Exam"):
-        list(scene_format.read_scenes(path, tetrominoes.scene_format()))
+        list(formats.read_scenes(path, tetrominoes.SCENE_FORMAT))
 
 
 def test_an_error_from_a_reading_thread_is_found_again(tmp_path):
@@ -202,3 +256,23 @@ def test_an_error_from_a_reading_thread_is_found_again(tmp_path):
         f"{path}: record 0: not a scene of tetrominoes: not a tf.Example"
     )
     assert dataset_error_within(tf.errors.InternalError(None, None, "another")) is None
+
+
+def test_no_module_of_the_package_imports_in_a_circle():
+    root = pathlib.Path(records.__file__).parent
+    modules = {
+        ".".join(file.relative_to(root.parent).with_suffix("").parts).removesuffix(
+            ".__init__"
+        ): file
+        for file in root.rglob("*.py")
+    }
+    graph = {}
+    for name, file in modules.items():
+        imported = set()
+        for node in ast.walk(ast.parse(file.read_text())):  # Imports inside functions too.
+            if isinstance(node, ast.ImportFrom):
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                imported |= (names | {node.module}) & modules.keys()
+        graph[name] = imported - {"multi_object_datasets", "multi_object_datasets.generators"}
+    assert graph["multi_object_datasets.formats"]
+    list(graphlib.TopologicalSorter(graph).static_order())

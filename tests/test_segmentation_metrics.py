@@ -83,6 +83,14 @@ def test_float32_is_enough_where_nearly_all_points_share_a_cluster():
     np.testing.assert_allclose(ari, [adjusted_rand_score(true, predicted)], rtol=1e-6)
 
 
+def test_arguments_go_by_the_references_names():
+    with tf.Graph().as_default():
+        ari = adjusted_rand_index(
+            true_mask=one_hot([0, 0, 1, 1], 2), pred_mask=one_hot([0, 0, 1, 1], 2), name="score"
+        )
+        assert ari.name.startswith("score/")
+
+
 def test_no_more_points_than_groups_is_an_error():
     masks = np.zeros([1, 4, 4], np.float32)
     with pytest.raises(ValueError, match="more points than groups: got 4 points, 4 true and 4"):

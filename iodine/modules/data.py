@@ -10,13 +10,14 @@ from iodine.modules.utils import UserError
 from multi_object_datasets import (
     balls,
     clevr_with_masks,
+    files,
     multi_dsprites,
     objects_room,
-    pack,
     shapes,
     tetrominoes,
 )
-from multi_object_datasets.pictures import PictureFolder
+from multi_object_datasets.picture_folder import PictureFolder
+from multi_object_datasets.pictures import FRAMINGS
 
 
 def _generate(name, variant=""):
@@ -33,17 +34,20 @@ def _download(name):
 
 def _variant_format(module, variant):
     """Returns the SceneFormat of a data set's variant; raises UserError if there is none."""
-    if variant not in module.MAX_NUM_ENTITIES:
-        known = ", ".join(module.MAX_NUM_ENTITIES)
+    if variant not in module.SCENE_FORMATS:
+        known = ", ".join(module.SCENE_FORMATS)
         raise UserError(f"there is no data.dataset_variant '{variant}', only {known}")
-    return module.scene_format(variant)
+    return module.SCENE_FORMATS[variant]
 
 
 @dataclasses.dataclass(eq=False)
 class CLEVR(SceneDataset):
-    """CLEVR with masks."""
+    """CLEVR with masks, cut out and resized as in the paper."""
 
-    scene_format = clevr_with_masks.scene_format()
+    image_dim: tuple = clevr_with_masks.USUAL_IMAGE_DIM
+    crop_region: tuple = clevr_with_masks.USUAL_CROP_REGION
+
+    scene_format = clevr_with_masks.SCENE_FORMAT
     factors: ClassVar = {
         "color": ["color"],
         "shape": ["shape"],
@@ -56,8 +60,9 @@ class CLEVR(SceneDataset):
 
 @dataclasses.dataclass(eq=False)
 class MultiDSprites(SceneDataset):
-    """Multi-dSprites; `dataset_variant` is one of `multi_dsprites.MAX_NUM_ENTITIES`."""
+    """Multi-dSprites; `dataset_variant` is one of `multi_dsprites.SCENE_FORMATS`."""
 
+    image_dim: tuple = tuple(multi_dsprites.IMAGE_SIZE)
     dataset_variant: str = "colored_on_grayscale"
 
     factors: ClassVar = {
@@ -80,12 +85,12 @@ class _Generated(SceneDataset):
     def _make_file(self):
         name = self.scene_format.name
         path = Path("multi_object_datasets", f"{name}_train.tfrecords")
-        if Path(self.path) != path:
+        if [Path(file) for file in files.expand(self.path)] != [path]:
             super()._make_file()
         from multi_object_datasets import generate  # Needed only here.
 
         path.parent.mkdir(exist_ok=True)
-        with pack.only_one_process(path):
+        with files.only_one_process(path):
             if not path.exists():
                 print(f"no {path} yet: generating {self.num_examples} scenes", file=sys.stderr)
                 generate.generate(name, num_examples=self.num_examples, path=path, seed=0)
@@ -95,7 +100,9 @@ class _Generated(SceneDataset):
 class Tetrominoes(_Generated):
     """Tetrominoes. Its default file is generated if it is not there."""
 
-    scene_format = tetrominoes.scene_format()
+    image_dim: tuple = tuple(tetrominoes.IMAGE_SIZE)
+
+    scene_format = tetrominoes.SCENE_FORMAT
     factors: ClassVar = {"color": ["color"], "shape": ["shape"], "position": ["x", "y"]}
     how_to_get_it = f"{_generate('tetrominoes')}, {_download('tetrominoes')}"
     num_examples = 60000  # As many as the paper trained on.
@@ -105,7 +112,9 @@ class Tetrominoes(_Generated):
 class Balls(_Generated):
     """Balls. Its default file is generated if it is not there."""
 
-    scene_format = balls.scene_format()
+    image_dim: tuple = tuple(balls.IMAGE_SIZE)
+
+    scene_format = balls.SCENE_FORMAT
     factors: ClassVar = {"color": ["color"], "position": ["x", "y"]}
     how_to_get_it = _generate("balls")
     num_examples = 30000
@@ -113,11 +122,12 @@ class Balls(_Generated):
 
 @dataclasses.dataclass(eq=False)
 class ObjectsRoom(SceneDataset):
-    """Objects Room; `dataset_variant` is one of `objects_room.MAX_NUM_ENTITIES`.
+    """Objects Room; `dataset_variant` is one of `objects_room.SCENE_FORMATS`.
 
     `num_frames` is the number of frames, from the first one, to use of variant "sequences".
     """
 
+    image_dim: tuple = tuple(objects_room.IMAGE_SIZE)
     dataset_variant: str = "train"
     num_frames: int = None
 
@@ -141,26 +151,39 @@ class ObjectsRoom(SceneDataset):
 class Shapes(SceneDataset):
     """Shapes."""
 
-    scene_format = shapes.scene_format()
+    image_dim: tuple = tuple(shapes.IMAGE_SIZE)
+
+    scene_format = shapes.SCENE_FORMAT
     factors: ClassVar = {name: [name] for name in ("shape", "x", "y")}
     how_to_get_it = _generate("shapes")
 
 
 @dataclasses.dataclass(eq=False)
 class ImageFolder(SceneDataset):
-    """PNG and JPEG files of one's own, see `multi_object_datasets.pictures.PictureFolder`.
+    """PNG and JPEG files of one's own, see `multi_object_datasets.picture_folder.PictureFolder`.
 
-    `on_error` says what to do with files that cannot be used: "raise" an error or "skip" them.
+    `framing` says how pictures of another ratio of sides are brought to `image_dim`: "crop" keeps
+    their middle, "squeeze" distorts them. `on_error` says what to do with files that cannot be
+    used: "raise" an error or "skip" them.
     """
 
+    framing: str = "crop"
     on_error: str = "raise"
 
     how_to_get_it = "make a folder of PNG or JPEG files"
 
     def __post_init__(self):
         super().__post_init__()
-        if self.on_error not in ("raise", "skip"):
-            raise UserError(f"data.on_error must be raise or skip, not {self.on_error}")
+        for name, known in (("framing", FRAMINGS), ("on_error", ("raise", "skip"))):
+            if getattr(self, name) not in known:
+                raise UserError(
+                    f"data.{name} must be {' or '.join(known)}, not {getattr(self, name)}"
+                )
 
     def _source(self):
-        return PictureFolder(self.path, self.image_dim, self.crop_region, self.on_error)
+        folders = files.expand(self.path)
+        if len(folders) != 1:
+            raise UserError(f"data.path must name one folder of pictures, not {self.path}")
+        return PictureFolder(
+            folders[0], self.image_dim, self.crop_region, self.framing, self.on_error
+        )

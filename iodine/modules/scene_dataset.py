@@ -15,8 +15,10 @@ from typing import ClassVar
 import numpy as np
 import tensorflow as tf
 
+from iodine.modules.batches import compact_batch, endless_batches, expand
 from iodine.modules.utils import UserError
-from multi_object_datasets import image_ops, pack
+from multi_object_datasets import files, pack
+from multi_object_datasets.scene_file import SceneFile
 
 SUBSETS = ("train", "summary", "test")
 
@@ -26,18 +28,18 @@ class SceneDataset:
     """Base of the data sets. Nothing is opened, or packed, before the first call.
 
     Attributes:
-      path: file or folder.
+      path: file, glob, or list of these; `~` is the user's home.
       batch_size: number of scenes in a batch, over all replicas together.
       image_dim: (height, width) after resizing.
       crop_region: ((top, bottom), (left, right)), the rows and columns to keep before resizing;
         None keeps all.
       shuffle_buffer: number of scenes shuffled at a time when reading without a cache; with one,
-        the whole set is shuffled anew each epoch.
+        the whole set is shuffled anew each epoch. None does not shuffle.
       max_num_objects: leave out scenes with more visible foreground objects than this.
       min_num_objects: leave out scenes with fewer than this.
       grayscale: whether to average the channels into one.
-      held_out: number of scenes that are for testing and not trained on, the first ones of those
-        not left out. A file without more scenes than that serves both.
+      held_out: number of scenes that are for testing and not trained on, the first ones of the
+        file, whether left out or not. A file without more scenes than that serves both.
       cache: directory for the packed scenes, None for that of the file. False reads the file as
         a stream: slowly, and a later step only by way of all steps before it.
     """
@@ -61,8 +63,10 @@ class SceneDataset:
 
     def __post_init__(self):
         """Raises UserError where the arguments do not make sense."""
-        if self.batch_size < 1 or self.shuffle_buffer < 1 or self.held_out < 0:
-            raise UserError("data: batch_size and shuffle_buffer must be at least 1, held_out 0")
+        if self.batch_size < 1 or self.held_out < 0:
+            raise UserError("data: batch_size must be at least 1, held_out 0")
+        if self.shuffle_buffer is not None and self.shuffle_buffer < 1:
+            raise UserError("data.shuffle_buffer must be at least 1, or None for no shuffling")
         self.image_dim = tuple(self.image_dim)
         if len(self.image_dim) != 2 or min(self.image_dim) < 1:
             raise UserError(f"data.image_dim must be [height, width], not {self.image_dim}")
@@ -82,7 +86,7 @@ class SceneDataset:
         channels = self.scene_format.features["image"].shape[-1] if self.scene_format else 3
         return (*self.image_dim, 1 if self.grayscale else channels)
 
-    def __call__(self, subset, seed=0, start_step=0):
+    def __call__(self, subset="train", seed=0, start_step=0, compact=False):
         """Returns batches of a subset.
 
         Args:
@@ -91,14 +95,17 @@ class SceneDataset:
             once, in order, with a smaller last batch where they do not fill it.
           seed: non-negative int that the order of training scenes depends on.
           start_step: number of the first training batch.
+          compact: whether to leave it to `batches.expand` to make of a batch what is described
+            here, on the device: what goes there is then a tenth as large or less.
 
         Returns:
           `tf.data.Dataset` of dicts (T frames, 1 but for sequences; L entities, the background
-          first), which have only `image` where pictures come without masks:
+          first), without mask, visibility and factors where pictures come without masks:
           image: [B, T, H, W, C] float32 in [0, 1].
           mask: [B, T, L, H, W, 1] float32, 1 where the entity is seen.
           visibility: [B, L] float32, 1 for the background and for each object that is there.
           factors: {name: [B, L, n]}.
+          scene: [B] int64, the number of each scene in the file, from 0; only of "test".
 
         Raises:
           UserError: there is no such file or subset, or no scene in it.
@@ -108,11 +115,36 @@ class SceneDataset:
             raise UserError(f"there is no subset '{subset}', only {', '.join(SUBSETS)}")
         if subset == "test" and self.held_out == 0:
             raise UserError("no scenes are held out for testing: set data.held_out, to 320 say")
-        if not os.path.exists(self.path):
-            self._make_file()
+        self._need_file()
         read = self._stream if self.cache is False else self._gather
-        batches = read(subset, seed, start_step)
-        return batches.map(self._finish, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+        batches = read(subset, seed, start_step).map(
+            lambda packed: compact_batch(packed, self.factors, self.num_frames, self.grayscale),
+            tf.data.AUTOTUNE,
+        )
+        if not compact:
+            batches = batches.map(expand, tf.data.AUTOTUNE)
+        return batches.prefetch(tf.data.AUTOTUNE)
+
+    def provenance(self):
+        """Returns what a checkpoint remembers to tell later which scenes it was trained on.
+
+        Returns:
+          dict for JSON: `content`, a string that changes with the content of the file; `held_out`,
+          the number of its first scenes that training leaves alone, 0 if it has no more than that;
+          `min_num_objects` and `max_num_objects`.
+        """
+        self._need_file()
+        return {
+            "content": self._source().content(),
+            "held_out": self._num_held_out,
+            "min_num_objects": self.min_num_objects,
+            "max_num_objects": self.max_num_objects,
+        }
+
+    def _need_file(self):
+        """Makes sure that the file is there."""
+        if not all(os.path.exists(file) for file in files.expand(self.path)):
+            self._make_file()
 
     def _make_file(self):
         """Is called where the file is not there."""
@@ -120,7 +152,11 @@ class SceneDataset:
 
     def _source(self):
         """Returns what the scenes come from."""
-        return pack.SceneFile(self.path, self.scene_format, self.image_dim, self.crop_region)
+        # Whether label maps can hold all masks is known at the end of the file, too late to stream.
+        whole_masks = self.cache is False
+        return SceneFile(
+            self.path, self.scene_format, self.image_dim, self.crop_region, whole_masks
+        )
 
     def _kept(self, visibility):
         """Returns which scenes have as many objects as wanted, [N] bool of visibility [N, L]."""
@@ -129,57 +165,83 @@ class SceneDataset:
         most = np.inf if self.max_num_objects is None else self.max_num_objects
         return (fewest <= count) & (count <= most)
 
-    def _num_held_out(self, num_scenes):
-        """Returns how many of the scenes are for testing only; 0 if the same ones serve both."""
-        if num_scenes == 0:
-            raise UserError(
-                f"{self.path} has no scene with data.min_num_objects={self.min_num_objects} to "
-                f"data.max_num_objects={self.max_num_objects} visible objects"
-            )
-        if num_scenes > self.held_out:
+    def _no_scene(self, subset):
+        """Returns the UserError for a subset without scenes."""
+        where = {"train": "after", "test": "among"}.get(subset)
+        part = f", {where} the first data.held_out={self.held_out}" if where else ""
+        return UserError(
+            f"{self.path} has no scene with data.min_num_objects={self.min_num_objects} to "
+            f"data.max_num_objects={self.max_num_objects} visible objects{part}"
+        )
+
+    @functools.cached_property
+    def _packed(self):
+        """The packed scenes."""
+        return pack.open_scenes(self._source(), self.cache)
+
+    @functools.cached_property
+    def _num_held_out(self):
+        """Number of first scenes that are for testing only; 0 if all serve both."""
+        if self.held_out == 0:
+            return 0
+        if self.cache is False:
+            count = sum(1 for _ in itertools.islice(self._source().scenes(), self.held_out + 1))
+        else:
+            count = len(self._packed)
+        if count > self.held_out:
             return self.held_out
         print(
-            f"{self.path} has {num_scenes} scenes to use, no more than data.held_out="
-            f"{self.held_out}: they serve both training and testing",
+            f"{self.path} has {count} scenes, no more than data.held_out={self.held_out}: they "
+            "serve both training and testing",
             file=sys.stderr,
         )
         return 0
 
-    @functools.cached_property
-    def _packed(self):
-        """(The packed scenes, the numbers of those to use, how many of these are held out)."""
-        packed = pack.open_scenes(self._source(), self.cache)
-        numbers = np.arange(len(packed))
-        if "visibility" in packed.dtype.names:
-            numbers = np.flatnonzero(self._kept(packed["visibility"]))
-        return packed, numbers, self._num_held_out(len(numbers))
+    def _in_subset(self, subset, number):
+        """Returns which scenes belong to a subset by their numbers in the file."""
+        if subset == "summary" or self._num_held_out == 0:
+            return number >= 0
+        return (number < self._num_held_out) == (subset == "test")
 
     def _gather(self, subset, seed, start_step):
         """Returns batches of packed scenes from the cache."""
-        packed, numbers, held_out = self._packed
-        size = self.batch_size
+        packed, size = self._packed, self.batch_size
+        numbers = np.arange(len(packed))
+        kept = self._in_subset(subset, numbers)
+        if packed.visibility is not None:
+            kept &= self._kept(packed.visibility)
+        numbers = numbers[kept]
+        if not len(numbers):
+            raise self._no_scene(subset)
         if subset == "train":
             steps = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
-            choose = shuffled_batches(numbers[held_out:], size, seed)
+            choose = endless_batches(numbers, size, seed if self.shuffle_buffer else None)
         elif subset == "summary":
             steps = tf.data.Dataset.range(1).repeat()
-            choose = in_order(np.resize(numbers, size), size)  # Starts over if there are fewer.
+            choose = endless_batches(numbers, size, None)
         else:
-            steps = tf.data.Dataset.range(-(-len(numbers[: held_out or None]) // size))
-            choose = in_order(numbers[: held_out or None], size)
-        names = packed.dtype.names
+            steps = tf.data.Dataset.range(-(-len(numbers) // size))
+
+            def choose(step):
+                return numbers[step * size : (step + 1) * size]
+
+        fields = {
+            name: (field.base, field.shape) for name, (field, *_) in packed.dtype.fields.items()
+        }
+        if subset == "test":
+            fields["scene"] = (np.dtype(np.int64), ())
 
         def gather(step):
             chosen = choose(int(step))
-            return [packed[name][chosen] for name in names]
+            scenes = packed.read(chosen)
+            return [chosen if name == "scene" else scenes[name] for name in fields]
 
         def gather_graph(step):
-            values = tf.numpy_function(gather, [step], [packed.dtype[n].base for n in names])
+            values = tf.numpy_function(gather, [step], [dtype for dtype, _ in fields.values()])
+            batch = None if subset == "test" else size
             return {
-                name: tf.ensure_shape(
-                    value, (None if subset == "test" else size, *packed.dtype[name].shape)
-                )
-                for name, value in zip(names, values, strict=True)
+                name: tf.ensure_shape(value, (batch, *shape))
+                for value, (name, (_, shape)) in zip(values, fields.items(), strict=True)
             }
 
         return steps.map(gather_graph, tf.data.AUTOTUNE)
@@ -188,78 +250,29 @@ class SceneDataset:
         """Returns batches of scenes packed on the fly."""
 
         def scenes():
-            for scene in self._source().scenes():
-                if "visibility" not in scene or self._kept(scene["visibility"][None]):
-                    yield scene
+            for number, scene in enumerate(self._source().scenes()):
+                if subset == "test" and not self._in_subset(subset, number):
+                    return
+                if not self._in_subset(subset, number):
+                    continue
+                if "visibility" in scene and not self._kept(scene["visibility"][None]):
+                    continue
+                yield {**scene, "scene": np.int64(number)} if subset == "test" else scene
 
-        first = list(itertools.islice(scenes(), 1))
-        held_out = self._num_held_out(sum(1 for _ in itertools.islice(scenes(), self.held_out + 1)))
+        first = next(scenes(), None)
+        if first is None:
+            raise self._no_scene(subset)
         stream = tf.data.Dataset.from_generator(
             scenes,
-            output_signature={k: tf.TensorSpec(v.shape, v.dtype) for k, v in first[0].items()},
+            output_signature={k: tf.TensorSpec(v.shape, v.dtype) for k, v in first.items()},
         )
         if subset == "test":
-            return stream.take(held_out or -1).batch(self.batch_size)
+            return stream.batch(self.batch_size)
         if subset == "summary":
             stream = stream.take(self.batch_size).cache()
-        else:
-            stream = stream.skip(held_out).shuffle(self.shuffle_buffer, seed)
+        elif self.shuffle_buffer:
+            stream = stream.shuffle(self.shuffle_buffer, seed)
         return stream.repeat().batch(self.batch_size, drop_remainder=True).skip(start_step)
-
-    def _finish(self, packed):
-        """Turns a batch of packed scenes into what a call returns."""
-        image, labels = packed["image"], packed.get("labels")
-        image = tf.cast(image, tf.float32) / image_ops.FULL_BRIGHTNESS[image.dtype.name]
-        if len(image.shape) == 4:
-            image = image[:, None]  # [B, 1, H, W, C]
-        image = image[:, : self.num_frames]
-        if self.grayscale:
-            image = tf.reduce_mean(image, axis=-1, keepdims=True)
-        if labels is None:
-            return {"image": image}
-        if len(labels.shape) == 3:
-            labels = labels[:, None]  # [B, 1, H, W]
-        num_entities = packed["visibility"].shape[-1]
-        # The labels of pixels without an entity are beyond its depth, and give zeros.
-        mask = tf.one_hot(labels[:, : self.num_frames], num_entities, axis=2)  # [B, T, L, H, W]
-        return {
-            "image": image,
-            "mask": mask[..., None],
-            "visibility": packed["visibility"],
-            "factors": {
-                factor: tf.concat([_as_columns(packed[name]) for name in names], axis=-1)
-                for factor, names in self.factors.items()
-            },
-        }
-
-
-def shuffled_batches(numbers, batch_size, seed):
-    """Returns a function from a step to its batch, [batch_size] out of `numbers`.
-
-    The batches run through a new permutation each epoch, across its end where they do not divide
-    it. They depend on nothing but the arguments and the step.
-    """
-
-    @functools.lru_cache(maxsize=2)
-    def permutation(epoch):
-        return np.random.default_rng([seed, epoch]).permutation(numbers)
-
-    def batch(step):
-        position = np.arange(step * batch_size, (step + 1) * batch_size)
-        epochs, places = np.divmod(position, len(numbers))
-        return np.concatenate([permutation(int(e))[places[epochs == e]] for e in np.unique(epochs)])
-
-    return batch
-
-
-def in_order(numbers, batch_size):
-    """Returns a function from a step to its batch of `numbers`, in order."""
-    return lambda step: numbers[step * batch_size : (step + 1) * batch_size]
-
-
-def _as_columns(feature):
-    """Returns a feature [B, L] or [B, L, n] as [B, L, n]."""
-    return feature[..., None] if len(feature.shape) == 2 else feature
 
 
 def _as_crop_region(crop_region):

@@ -11,7 +11,7 @@ import tempfile
 import numpy as np
 
 from multi_object_datasets.errors import DatasetError
-from multi_object_datasets.generators import clevr_with_masks as clevr
+from multi_object_datasets.generators import clevr_layout as clevr
 
 try:
     import bpy
@@ -233,7 +233,7 @@ def arrange(factors, view):
     """Puts the objects, camera and lamps of a scene in place.
 
     Args:
-      factors, view: as `clevr_with_masks.sample` returns them.
+      factors, view: as `clevr_layout.sample` returns them.
     """
     for thing in _objects:
         bpy.data.objects.remove(thing)

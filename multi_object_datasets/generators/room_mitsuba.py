@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from multi_object_datasets.errors import DatasetError
-from multi_object_datasets.generators import objects_room
+from multi_object_datasets.generators import room_layout as layout
 
 try:
     import drjit
@@ -45,13 +45,13 @@ def _matte(color):
 
 def _room(room):
     """Returns {(entity, part): shape} of the floor and walls."""
-    half, height = objects_room.HALF_ROOM, objects_room.WALL_HEIGHT
+    half, height = layout.HALF_ROOM, layout.WALL_HEIGHT
     floor = {
         "type": "rectangle",
         "to_world": _Transform().scale([half, half, 1]),
         "bsdf": _matte(room["floor"]),
     }
-    parts = {(objects_room.FLOOR, 0): floor}
+    parts = {(layout.FLOOR, 0): floor}
     for side in range(4):
         pose = (
             _Transform()
@@ -60,7 +60,7 @@ def _room(room):
             .rotate([0, 1, 0], -90)
             .scale([height / 2, half, 1])
         )
-        entity = objects_room.WALL_1 if side < 2 else objects_room.WALL_2
+        entity = layout.WALL_1 if side < 2 else layout.WALL_2
         parts[entity, side] = {"type": "rectangle", "to_world": pose, "bsdf": _matte(room["wall"])}
     return parts
 
@@ -99,9 +99,9 @@ def _sensor(angle, pitch):
     """Returns a camera on the ring, turned to the centre and then up by the pitch."""
     angle, pitch = np.radians(angle), np.radians(pitch)
     outward = np.array([np.cos(angle), np.sin(angle), 0])
-    origin = objects_room.CAMERA_RADIUS * outward + [0, 0, objects_room.CAMERA_HEIGHT]
+    origin = layout.CAMERA_RADIUS * outward + [0, 0, layout.CAMERA_HEIGHT]
     target = origin - np.cos(pitch) * outward + [0, 0, np.sin(pitch)]
-    size = objects_room.IMAGE_SIZE
+    size = layout.IMAGE_SIZE
     return mitsuba.load_dict(
         {
             "type": "perspective",
@@ -145,7 +145,7 @@ def _look(scene, sensor):
       (entities int [64 * GRID, 64 * GRID], heights [64 * GRID, 64 * GRID], the rays' upward
       part).
     """
-    count = objects_room.IMAGE_SIZE * GRID
+    count = layout.IMAGE_SIZE * GRID
     entities = np.zeros((count, count), np.uint8)
     heights = np.zeros((count, count))
     for row, column in np.ndindex(count, count):
@@ -162,7 +162,7 @@ def render(room, seed):
     """Renders every frame of a room.
 
     Args:
-      room: as `objects_room.sample` returns it.
+      room: as `layout.sample` returns it.
       seed: int, of the rays.
 
     Returns:
@@ -170,7 +170,7 @@ def render(room, seed):
       pixel's centre shows).
     """
     parts = _room(room)
-    for entity, thing in enumerate(room["objects"], start=objects_room.FIRST_OBJECT):
+    for entity, thing in enumerate(room["objects"], start=layout.FIRST_OBJECT):
         for part, shape in enumerate(_object(thing)):
             parts[entity, part] = shape
     scenes = _scenes(parts)
@@ -179,13 +179,13 @@ def render(room, seed):
     ambient = AMBIENT * _linear(
         np.stack([np.zeros(3), room["floor"], room["wall"], room["wall"], *objects])
     )
-    size = objects_room.IMAGE_SIZE
+    size = layout.IMAGE_SIZE
     images, labels = [], []
     for angle, pitch in room["cameras"]:
         sensor = _sensor(angle, pitch)
         entities, heights = _look(scenes[0], sensor)
         sky = SKY[0] + np.clip(heights, 0, 1)[..., None] * (SKY[1] - SKY[0])
-        light = np.where((entities == objects_room.SKY)[..., None], sky, ambient[entities])
+        light = np.where((entities == layout.SKY)[..., None], sky, ambient[entities])
         light = light.reshape(size, GRID, size, GRID, 3).mean(axis=(1, 3))  # [64, 64, 3]
         for scene in scenes:
             light += np.array(mitsuba.render(scene, sensor=sensor, integrator=direct, seed=seed))

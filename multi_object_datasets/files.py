@@ -1,0 +1,82 @@
+"""Files: which ones a path names, written whole or not at all, by one process at a time."""
+
+import contextlib
+import glob
+import os
+import pathlib
+
+import filelock
+
+from multi_object_datasets.errors import DatasetError
+
+# What this package puts beside data files, which no glob means: `scenes-*` is not for its cache.
+_OWN_SUFFIXES = (".packed", ".partial", ".lock", ".parts")
+
+
+def expand(path):
+    """Returns the files that a path names.
+
+    Args:
+      path: a file, a glob such as "cater_with_masks_train.tfrecords-*", or a list of these; `~` is
+        the user's home. A file need not exist, a glob has to match.
+
+    Returns:
+      List of paths as strings, those of a glob in the order of their names.
+
+    Raises:
+      DatasetError: a glob matches no file, or there is no path at all.
+    """
+    if isinstance(path, (list, tuple)):
+        if not path:
+            raise DatasetError("no file to read: the list of paths is empty")
+        return [file for entry in path for file in expand(entry)]
+    path = os.path.expanduser(os.fspath(path))
+    if os.path.exists(path) or not glob.has_magic(path):
+        return [path]
+    files = sorted(file for file in glob.glob(path) if not file.endswith(_OWN_SUFFIXES))
+    if not files:
+        raise DatasetError(f"{path}: no file has such a name")
+    return files
+
+
+@contextlib.contextmanager
+def only_one_process(path, wait=True):
+    """Keeps other processes that make the same file out until the `with` block is left.
+
+    The lock file, .NAME.lock beside it, stays: whoever removed it would let a second one in.
+
+    Args:
+      path: the file, which need not exist.
+      wait: whether to wait for another process to finish.
+
+    Raises:
+      DatasetError: another process holds the lock, and `wait` is false.
+    """
+    path = pathlib.Path(path)
+    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), blocking=wait)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(lock)
+        except filelock.Timeout:
+            raise DatasetError(f"another process is making {path}") from None
+        yield
+
+
+def sync(file):
+    """Waits until what was written to an open file is on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def replace(temporary, path):
+    """Renames a synced file, and waits until its directory on the disk says so.
+
+    After a crash the path thus names the whole new file, or what it named before.
+    """
+    os.replace(temporary, path)
+    if os.name == "posix":  # Elsewhere directories cannot be opened.
+        directory = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
