@@ -91,6 +91,12 @@ FORMATS = {
         "color": floats(4, 3),
         **{name: floats(4) for name in ("x", "y", "shape", "visibility")},
     },
+    ("tetrominoes", "ambiguous"): {
+        "image": one_byte_strings(35, 35, 3),
+        "mask": one_byte_strings(4, 35, 35, 1),
+        "color": floats(4, 3),
+        **{name: floats(4) for name in ("x", "y", "shape", "visibility")},
+    },
     ("multi_dsprites", "binarized"): {
         "image": one_byte_strings(64, 64, 1),
         "mask": one_byte_strings(64, 64, 4, 1),
@@ -198,7 +204,7 @@ def test_a_part_that_a_crash_spoiled_is_drawn_again(
     generate("tetrominoes", 25, 7, tmp_path / "whole", workers=1)
     parts = tmp_path / "crashed.parts"
     parts.mkdir()
-    plan = {"name": "tetrominoes", "variant": None, "seed": 7, "split": "train"}
+    plan = {"name": "tetrominoes", "variant": "standard", "seed": 7, "split": "train"}
     (parts / "plan.json").write_text(json.dumps({**plan, "num_examples": 25}))
     generate("tetrominoes", scenes, 7, parts / "000000000.tfrecords", workers=1)
     part = parts / "000000000.tfrecords"

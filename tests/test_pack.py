@@ -288,3 +288,18 @@ def test_the_command_packs_with_the_usual_crop_and_names_what_it_cannot(tmp_path
     errors = process.stderr
     assert errors.splitlines()[-1].startswith(f"error: {tmp_path / 'text'}: record 0: not a TFR")
     assert "Traceback" not in errors and process.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--image-dim", "0", "5"], "--image-dim must be at least 1 1, not 0 5"),
+        (["--crop-region", "0", "36", "0", "35"], "record 0: crop_region rows 0:36"),
+        (["--cache", "/proc/none"], "cannot keep the packed scenes there"),
+    ],
+)
+def test_the_command_refuses_senseless_options_in_one_line(tmp_path, capsys, options, message):
+    source, _ = tetrominoes_file(tmp_path, number=1)
+    assert pack.main([source.path, *options]) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("error: ") and message in line

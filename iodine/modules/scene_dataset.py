@@ -206,7 +206,7 @@ class SceneDataset:
     def _gather(self, subset, seed, start_step):
         """Returns batches of packed scenes from the cache."""
         packed, size = self._packed, self.batch_size
-        numbers = np.arange(len(packed))
+        numbers = np.arange(len(packed), dtype=np.int64)
         kept = self._in_subset(subset, numbers)
         if packed.visibility is not None:
             kept &= self._kept(packed.visibility)
