@@ -35,7 +35,7 @@ from tensorflow.python.framework.convert_to_constants import (  # noqa: E402
     convert_variables_to_constants_v2,
 )
 
-from iodine import checkpoints, main, training  # noqa: E402
+from iodine import checkpoints, learner, main  # noqa: E402
 from iodine.modules.utils import UserError  # noqa: E402
 from multi_object_datasets.errors import DatasetError  # noqa: E402
 
@@ -53,7 +53,7 @@ def read_config(name, overrides):
         updates, positional = get_config_updates(overrides)
         if positional:
             raise UserError(f"'{positional[0]}' is no override: write key=value")
-        main.check_types(convert_to_nested_dict(updates), main.get_config(name))
+        updates = main.checked_updates(convert_to_nested_dict(updates), main.get_config(name))
         return main.get_config(name, updates)
     except ConfigAddedError as error:
         raise UserError(main.unknown_key(error)) from error
@@ -77,11 +77,6 @@ def standard_normal(shape, seed):
     bits = tf.bitwise.right_shift(tf.bitcast(bits, tf.uint32), tf.constant(9, tf.uint32))
     u, w = tf.unstack((tf.cast(bits, tf.float32) + 0.5) / 2.0**23)
     return tf.sqrt(-2.0 * tf.math.log(u)) * tf.cos(2.0 * np.pi * w)
-
-
-def noise_shape(model, batch_size):
-    """Shape of a step's noise, [num_iters + 1, B, K, Z]."""
-    return [model.num_iters + 1, batch_size, model.num_components, model.n_z]
 
 
 def trainable_variables(model):
@@ -140,7 +135,7 @@ def pure_gradients(model, variables, images_spec):
         metrics = [loss, scalars["loss/recons"], scalars["loss/kl"], scalars["loss/mse"]]
         return gradients, metrics
 
-    noise_spec = tf.TensorSpec(noise_shape(model, images_spec.shape[0]))
+    noise_spec = tf.TensorSpec(model.noise_shape(images_spec.shape[0]))
     traced = tf.function(gradients_of_variables, autograph=False).get_concrete_function(
         images_spec, noise_spec
     )
@@ -180,10 +175,10 @@ def training_step(model, optimizer, images_spec):
 
     def step(params, m, v, step, seed, images):
         keys = list(params)
-        noise = standard_normal(noise_shape(model, images_spec.shape[0]), tf.stack([seed, step]))
+        noise = standard_normal(model.noise_shape(images_spec.shape[0]), tf.stack([seed, step]))
         gradients, metrics = gradients_of(params, images, noise)
         gradients, norm = tf.clip_by_global_norm(
-            [gradients[key] for key in keys], training.MAX_GRADIENT_NORM
+            [gradients[key] for key in keys], learner.MAX_GRADIENT_NORM
         )
         state = [[values[key] for key in keys] for values in (params, m, v)]
         state = [dict(zip(keys, values)) for values in optimizer.update(gradients, *state, step)]
@@ -223,7 +218,7 @@ def export(name, overrides, out, checkpoint, num_images, float32):
     dataset = main.build(config["data"], "data")
     model = main.build(config["model"], "model")
     optimizer = main.build(config["optimizer"], "optimizer")
-    progress = training.Progress(config["seed"])
+    progress = learner.Progress(model, config["seed"])
     model.initialize(dataset.image_shape)
     variables = state_variables(model, optimizer)
     if checkpoint is not None:

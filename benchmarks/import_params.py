@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.export_step import read_config, state_variables
-from iodine import checkpoints, convert_checkpoint, main, training
+from iodine import checkpoints, learner, main
 from iodine.modules.utils import UserError
 from multi_object_datasets.errors import DatasetError
 
@@ -48,7 +48,7 @@ def import_params(path, name, overrides):
       UserError: if the file is of another model, or checkpoint_dir holds checkpoints already.
     """
     config = read_config(name, overrides)
-    convert_checkpoint.check_vacant(config["checkpoint_dir"])
+    checkpoints.check_vacant(config["checkpoint_dir"])
     values = read_params(path)
     tf.random.set_seed(config["seed"])
     dataset = main.build(config["data"], "data")
@@ -73,9 +73,10 @@ def import_params(path, name, overrides):
         variable.assign(values[key])
     writer = checkpoints.CheckpointWriter(
         config["checkpoint_dir"],
+        {"refinement_batch_size": model.refinement_batch_size or config["batch_size"]},
         model=model,
         optimizer=optimizer,
-        progress=training.Progress(int(seed)),
+        progress=learner.Progress(model, int(seed)),
     )
     return writer.save(int(optimizer.step))
 

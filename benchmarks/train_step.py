@@ -26,7 +26,8 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
-from iodine import training
+from iodine import devices
+from iodine.learner import Learner, Progress
 from iodine.main import build, get_config
 from iodine.modules import convolutions, networks
 
@@ -145,21 +146,22 @@ def measure_variant(name, variant, batch_size, num_repeats, updates):
     config["model"]["factor_evaluator"] = None
     strategy = tf.distribute.get_strategy()
     if variant == TWO_DEVICES:
-        devices = [tf.config.LogicalDeviceConfiguration()] * 2
         (cpu,) = tf.config.list_physical_devices("CPU")
-        tf.config.set_logical_device_configuration(cpu, devices)
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+        )
         strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     image_shape = (*config["data"]["image_dim"], 3)
-    with training.replica_local_variables(strategy):
+    with devices.replica_local_variables(strategy):
         model, optimizer = build(config["model"]), build(config["optimizer"])
         model.initialize(image_shape)
-    learner = training.Learner(model, optimizer, 0, strategy)
+    learner = Learner(model, optimizer, Progress(model, 0), strategy)
     label = tf.random.uniform([batch_size, 1, *image_shape[:2]], maxval=4, dtype=tf.int32)
     batch = {
         "image": tf.random.uniform([batch_size, 1, *image_shape]),
         "mask": tf.one_hot(label, 4, axis=2)[..., None],
     }
-    batches = training.distribute(strategy, tf.data.Dataset.from_tensors(batch).repeat())
+    batches = devices.distribute(strategy, tf.data.Dataset.from_tensors(batch).repeat())
     batch = next(batches)
     seconds = median_seconds(lambda: learner.step(batch)["loss/total"].numpy(), num_repeats)
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

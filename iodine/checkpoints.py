@@ -1,12 +1,19 @@
 """Saving and restoring training state, with errors that a user can act on."""
 
+import glob
+import json
 import os
+import re
+import sys
 
 import tensorflow as tf
 
 from iodine.modules.utils import UserError
 
 MAX_TO_KEEP = 5
+# The entry that tells TensorFlow 2's checkpoints from TensorFlow 1's.
+OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+RECORD_KEY = "record/.ATTRIBUTES/py_state"
 VALUE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
@@ -55,18 +62,101 @@ def shape_differences(wanted, found):
     return [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}" for a, b, c in rows]
 
 
-def latest_checkpoint(directory):
-    """Returns the path of the latest checkpoint in a directory.
+def step_of(path):
+    """Number of the step in the name of one of our checkpoints, DIR/ckpt-STEP; -1 for others."""
+    match = re.fullmatch(r"ckpt-(\d+)", os.path.basename(path))
+    return int(match[1]) if match else -1
+
+
+def checkpoints_in(directory):
+    """Prefixes of the checkpoints in a directory, the latest first.
+
+    The directory counts, not its file `checkpoint`, which may be missing or hold the path of the
+    machine that it was written on.
+    """
+    prefixes = [
+        path.removesuffix(".index") for path in glob.glob(f"{glob.escape(directory)}/*.index")
+    ]
+    return sorted(prefixes, key=step_of, reverse=True)
+
+
+def checkpoint_prefix(path):
+    """Returns the prefix of the checkpoint that a path names.
+
+    Args:
+      path: a checkpoint's prefix, one of its files, or the directory that holds it.
 
     Raises:
-      UserError: if there is none.
+      UserError: if there is none, or several in the directory without a latest one.
     """
-    if not os.path.isdir(directory):
-        raise UserError(f"there is no checkpoint directory '{directory}': set checkpoint_dir=DIR")
-    path = tf.train.latest_checkpoint(directory)
-    if path is None:
-        raise UserError(f"there is no checkpoint in '{directory}': set checkpoint_dir=DIR")
-    return path
+    path = os.path.expanduser(str(path))
+    if os.path.basename(path) == "checkpoint" and os.path.isfile(path):
+        path = os.path.dirname(path) or "."
+    if os.path.isdir(path):
+        prefixes = checkpoints_in(path)
+        if not prefixes:
+            raise UserError(f"there is no checkpoint in '{path}': set checkpoint_dir=DIR")
+        if len(prefixes) > 1 and step_of(prefixes[0]) < 0:
+            raise UserError(f"'{path}' holds {len(prefixes)} checkpoints: name one of their files")
+        return prefixes[0]
+    prefix = re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", path)
+    if not os.path.isfile(f"{prefix}.index"):
+        raise UserError(f"there is no checkpoint at '{path}': set checkpoint_dir=DIR")
+    return prefix
+
+
+def read_checkpoint(prefix):
+    """Reads a whole checkpoint, {name: array}.
+
+    Args:
+      prefix: of the checkpoint.
+
+    Raises:
+      UserError: if it cannot be read.
+    """
+    try:
+        reader = tf.train.load_checkpoint(prefix)
+        return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    # TensorFlow's reader turns some of its errors into Python's.
+    except (tf.errors.OpError, RuntimeError, ValueError, IndexError) as error:
+        raise UserError(f"the checkpoint '{prefix}' cannot be read: {error}") from error
+
+
+def latest_checkpoint(path):
+    """Returns the prefix of one of our checkpoints, one that can be read as a whole.
+
+    Args:
+      path: as for `checkpoint_prefix`. The latest checkpoint of a directory that can be read is
+        taken; a line says so where that is not the latest.
+
+    Raises:
+      UserError: if there is none, or it is one of the original IODINE.
+    """
+    prefix = checkpoint_prefix(path)
+    candidates = [prefix]
+    if os.path.isdir(os.path.expanduser(str(path))):
+        candidates = checkpoints_in(os.path.dirname(prefix))
+    for number, candidate in enumerate(candidates):
+        try:
+            values = read_checkpoint(candidate)
+        except UserError as error:
+            if number == len(candidates) - 1:
+                raise
+            print(f"{error}; taking the one before", file=sys.stderr)
+            continue
+        if OBJECT_GRAPH not in values:
+            raise UserError(
+                f"'{candidate}' is a checkpoint of the original IODINE: convert it by `python -m "
+                f"iodine.main convert with CONFIG reference_checkpoint={candidate} "
+                "checkpoint_dir=DIR`"
+            )
+        return candidate
+
+
+def check_vacant(directory):
+    """Raises a `UserError` if there are checkpoints in a directory."""
+    if os.path.exists(f"{directory}/checkpoint") or glob.glob(f"{glob.escape(directory)}/*.index"):
+        raise UserError(f"'{directory}' holds checkpoints already: choose another directory")
 
 
 def restore(path, **objects):
@@ -112,42 +202,114 @@ def restore(path, **objects):
         raise UserError(f"the checkpoint '{path}' cannot be read: {error}") from error
 
 
+def sync(*paths):
+    """Waits until files and directories are on the disk."""
+    for path in paths:
+        if os.path.isdir(path) and os.name == "nt":
+            continue  # Windows has no such thing for directories.
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class Record(tf.train.experimental.PythonState):
+    """What a checkpoint remembers of how its model was trained, beside variables.
+
+    Args:
+      values: a dict for JSON.
+    """
+
+    def __init__(self, values):
+        super().__init__()
+        self.values = values
+
+    def serialize(self):
+        return json.dumps(self.values)
+
+    def deserialize(self, string_value):
+        self.values = json.loads(string_value)
+
+
+def read_record(path):
+    """Returns what a checkpoint remembers, the dict of its `Record`; empty if it has none.
+
+    Raises:
+      UserError: if the checkpoint cannot be read.
+    """
+    try:
+        reader = tf.train.load_checkpoint(path)
+        if not reader.has_tensor(RECORD_KEY):
+            return {}
+        return json.loads(reader.get_tensor(RECORD_KEY))
+    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        raise UserError(f"the checkpoint '{path}' cannot be read: {error}") from error
+
+
 class CheckpointWriter:
     """Saves checkpoints of a run and keeps the last five.
 
     Args:
       directory: where to, made if need be.
+      record: what checkpoints are to remember, a dict for JSON.
       **objects: trackable objects to save.
 
     Raises:
       UserError: if there is no such directory and it cannot be made.
     """
 
-    def __init__(self, directory, **objects):
+    def __init__(self, directory, record, **objects):
         try:
             os.makedirs(directory, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot make checkpoint_dir={directory}: {error}") from error
         self.directory = directory
         self.manager = tf.train.CheckpointManager(
-            tf.train.Checkpoint(**objects), directory, max_to_keep=MAX_TO_KEEP
+            tf.train.Checkpoint(record=Record(record), **objects),
+            directory,
+            max_to_keep=MAX_TO_KEEP,
         )
+        self.objects = objects
 
     @property
     def latest(self):
         """Path of the latest good checkpoint, None if there is none yet."""
         return self.manager.latest_checkpoint
 
+    def drop_latest(self):
+        """Takes the latest checkpoint back."""
+        spoiled = self.manager.latest_checkpoint
+        for file in glob.glob(f"{glob.escape(spoiled)}.*"):
+            os.remove(file)
+        kept = [path for path in self.manager.checkpoints if path != spoiled]
+        tf.train.update_checkpoint_state(
+            self.directory, kept[-1] if kept else "", kept, save_relative_paths=True
+        )
+        self.manager = tf.train.CheckpointManager(
+            self.manager.checkpoint, self.directory, max_to_keep=MAX_TO_KEEP
+        )
+
     def save(self, step):
         """Writes a checkpoint and returns its path.
 
         Raises:
-          UserError: if it cannot be written; the checkpoints before it are left as they are.
+          UserError: if it cannot be written, or weights are not finite; the checkpoints before it
+            are left as they are.
         """
+        for key, variable in variable_keys(tf.train.Checkpoint(**self.objects)).items():
+            if variable.dtype.is_floating and not key.startswith("progress/"):
+                if not tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(variable))):
+                    raise UserError(
+                        f"after step {step} the variable {key} is not finite: nothing is saved "
+                        f"(last good checkpoint: {self.latest})"
+                    )
         try:
             if not os.path.isdir(self.directory):
                 raise FileNotFoundError("the directory is gone")
-            return self.manager.save(checkpoint_number=step)
+            path = self.manager.save(checkpoint_number=step)
+            sync(*glob.glob(f"{glob.escape(path)}.*"), self.directory)
+            return path
         except (tf.errors.OpError, OSError) as error:
             raise UserError(
                 f"cannot write the checkpoint of step {step} to '{self.directory}': {error} "

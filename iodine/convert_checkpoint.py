@@ -3,7 +3,6 @@
 Our variables have the shapes and the meaning of the reference's, so that only names differ.
 """
 
-import glob
 import math
 import os
 import re
@@ -12,16 +11,13 @@ import numpy as np
 import tensorflow as tf
 
 from iodine import checkpoints
+from iodine.learner import Progress
 from iodine.modules.utils import UserError
-from iodine.training import Progress
 
 # What the reference's training keeps beside the model's own variables.
 STEP = "global_step"
 BETA_POWERS = ("beta1_power", "beta2_power")
 MOMENT = re.compile(r".*/Adam(_1)?")
-
-# The entry that tells TensorFlow 2's checkpoints from TensorFlow 1's.
-OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
 def reference_variables(model):
@@ -114,51 +110,6 @@ def training_variables(model, optimizer):
     return {STEP: optimizer.step, **variables}
 
 
-def checkpoint_prefix(path):
-    """Returns the prefix of the checkpoint that a path names.
-
-    Args:
-      path: a checkpoint's prefix, one of its files, or the directory that holds it.
-
-    Raises:
-      UserError: if there is none, or there are several in the directory.
-    """
-    path = str(path)
-    directory, name = os.path.split(path)
-    if name == "checkpoint" and os.path.isfile(path):
-        path = directory or "."
-    if os.path.isdir(path):
-        # The file named checkpoint may hold the path of the machine that it was written on.
-        latest = tf.train.latest_checkpoint(path)
-        prefixes = [latest] if latest else glob.glob(f"{glob.escape(path)}/*.index")
-        if len(prefixes) > 1:
-            raise UserError(f"'{path}' holds {len(prefixes)} checkpoints: name one of their files")
-        if prefixes:
-            path = prefixes[0]
-    path = re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", path)
-    if not os.path.isfile(f"{path}.index"):
-        raise UserError(f"there is no TensorFlow checkpoint at '{path}'")
-    return path
-
-
-def read_checkpoint(path):
-    """Reads a whole checkpoint, {name: array}.
-
-    Args:
-      path: as for `checkpoint_prefix`.
-
-    Raises:
-      UserError: if there is none or it cannot be read.
-    """
-    prefix = checkpoint_prefix(path)
-    try:
-        reader = tf.train.load_checkpoint(prefix)
-        return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-    # TensorFlow's reader turns some of its errors into Python's.
-    except (tf.errors.OpError, RuntimeError, ValueError, IndexError) as error:
-        raise UserError(f"the checkpoint '{prefix}' cannot be read: {error}") from error
-
-
 def _image_shape(model, shapes):
     """Finds an image shape (H, W, C) that gives the shapes of a checkpoint's variables.
 
@@ -186,7 +137,7 @@ def load_reference_checkpoint(model, path, optimizer=None):
 
     Args:
       model: an `IODINE`; its variables are created if they have not been.
-      path: as for `checkpoint_prefix`.
+      path: as for `checkpoints.checkpoint_prefix`.
       optimizer: an `iodine.optimizer.Adam`, or None. Its moments are left at zero if the checkpoint
         has no moments at all.
 
@@ -194,8 +145,8 @@ def load_reference_checkpoint(model, path, optimizer=None):
       UserError: if there is no such checkpoint, or if any variable is missing, left over or of
         another shape; nothing is loaded then.
     """
-    values = read_checkpoint(path)
-    if OBJECT_GRAPH in values:
+    values = checkpoints.read_checkpoint(checkpoints.checkpoint_prefix(path))
+    if checkpoints.OBJECT_GRAPH in values:
         raise UserError(f"'{path}' is a checkpoint of ours and needs no conversion")
     if not hasattr(model.refinement_core.encoder_net.cnn.layers[0], "w"):
         model.initialize(_image_shape(model, {name: v.shape for name, v in values.items()}))
@@ -217,21 +168,16 @@ def load_reference_checkpoint(model, path, optimizer=None):
         variable.assign(values[name])
 
 
-def check_vacant(directory):
-    """Raises a `UserError` if there are checkpoints in a directory."""
-    if os.path.exists(f"{directory}/checkpoint") or glob.glob(f"{glob.escape(directory)}/*.index"):
-        raise UserError(f"'{directory}' holds checkpoints already: choose another directory")
-
-
-def convert(model, optimizer, reference_checkpoint, checkpoint_dir, seed):
+def convert(model, optimizer, reference_checkpoint, checkpoint_dir, seed, refinement_batch_size):
     """Writes a checkpoint of ours that says what one of the reference says.
 
     Args:
       model: an `IODINE` whose variables have been created.
       optimizer: an `iodine.optimizer.Adam`.
-      reference_checkpoint: path, as for `checkpoint_prefix`.
+      reference_checkpoint: path, as for `checkpoints.checkpoint_prefix`.
       checkpoint_dir: where to; must hold no checkpoint yet.
       seed: of batches and noise, for training on.
+      refinement_batch_size: number of scenes that the reference's training had on each device.
 
     Returns:
       Path of the checkpoint.
@@ -239,10 +185,14 @@ def convert(model, optimizer, reference_checkpoint, checkpoint_dir, seed):
     Raises:
       UserError: as `load_reference_checkpoint`, or if it cannot be written. Nothing is then.
     """
-    check_vacant(checkpoint_dir)
+    checkpoints.check_vacant(checkpoint_dir)
     load_reference_checkpoint(model, reference_checkpoint, optimizer)
     writer = checkpoints.CheckpointWriter(
-        checkpoint_dir, model=model, optimizer=optimizer, progress=Progress(seed)
+        checkpoint_dir,
+        {"refinement_batch_size": refinement_batch_size},
+        model=model,
+        optimizer=optimizer,
+        progress=Progress(model, seed),
     )
     return writer.save(int(optimizer.step))
 
@@ -266,7 +216,7 @@ def export_reference(model, optimizer, prefix):
       UserError: if the reference has no such model, or the checkpoint cannot be written.
     """
     directory, name = os.path.split(os.path.abspath(prefix))
-    check_vacant(directory)
+    checkpoints.check_vacant(directory)
     tensors = {n: variable.value() for n, variable in training_variables(model, optimizer).items()}
     for power, beta in zip(BETA_POWERS, (optimizer.beta1, optimizer.beta2)):
         tensors[power] = beta_power(beta, int(optimizer.step))

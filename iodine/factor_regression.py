@@ -3,66 +3,29 @@
 import numpy as np
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
+from iodine.objects import true_values
+
 TRAIN_SCENES_PER_TEST_SCENE = 4
 
 
-def select_objects(info, mapping, target):
-    """Picks what the regression needs of what `model.eval` returned.
-
-    Args:
-      info: the nested dict, with true masks and factors.
-      mapping: list of (name, size, type) of the factors.
-      target: function of (name, type, size, values) that gives the values to predict.
-
-    Returns:
-      {"slots": means [B, L, Z] of the slot that covers each entity best, after the last iteration,
-      "visibility": [B, L], "target/NAME": [B, L, n]}.
-    """
-    assignment = info["factor_regressor"]["assignment"][:, -1]  # [B, L, K]
-    selected = {
-        "slots": assignment @ info["latent"]["z_mean"][:, -1],
-        "visibility": info["data"]["visibility"],
-    }
-    for name, size, kind in mapping:
-        values = info["data"]["factors"][name]
-        selected[f"target/{name}"] = target(name, kind, size, values)
-    return selected
-
-
-def visible_objects(scenes, prefixes):
-    """Rows of the visible foreground objects of those entries whose names begin so.
-
-    Args:
-      scenes: {name: [N, L, n]}, with "visibility" [N, L]; entity 0 is the background.
-      prefixes: tuple of beginnings of names.
-
-    Returns:
-      {name: [objects, n]}.
-    """
-    counts = scenes["visibility"] > 0
-    counts[:, 0] = False
-    return {name: value[counts] for name, value in scenes.items() if name.startswith(prefixes)}
-
-
-def fit_and_score(mapping, train, test):
+def fit_and_score(regressor, train, test):
     """Fits a linear model of each factor and scores it on other scenes.
 
     Args:
-      mapping: list of (name, size, type) of the factors.
-      train: what `select_objects` returned, as arrays over all training scenes.
-      test: the same over the held-out scenes.
+      regressor: the model's `FactorRegressor`, whose mapping names the factors.
+      train: what `objects.select_objects` returned for training scenes.
+      test: the same for held-out scenes.
 
     Returns:
       {name: accuracy for a categorical factor (logistic regression), else R² averaged over the
       factor's values (least squares)}.
     """
-    train, test = (visible_objects(scenes, ("slots", "target/")) for scenes in (train, test))
     # The same scale for all latents, or the logistic regression's penalty would weigh them apart.
-    mean, std = train["slots"].mean(axis=0), train["slots"].std(axis=0) + 1e-6
-    x, x_test = (train["slots"] - mean) / std, (test["slots"] - mean) / std
+    mean, std = train["latents"].mean(axis=0), train["latents"].std(axis=0) + 1e-6
+    x, x_test = (train["latents"] - mean) / std, (test["latents"] - mean) / std
     scores = {}
-    for name, _, kind in mapping:
-        y, y_test = train[f"target/{name}"], test[f"target/{name}"]
+    for name, size, kind in regressor.mapping:
+        y, y_test = (true_values(regressor, o, name, size, kind) for o in (train, test))
         if kind == "categorical":
             y, y_test = y.argmax(axis=-1), y_test.argmax(axis=-1)
         if kind == "categorical" and len(np.unique(y)) == 1:

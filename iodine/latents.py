@@ -102,39 +102,6 @@ def traversal_plot(model, info, b=0, num_slots=3, num_latents=5, size=0.62):
 # ---------------------------------------------------------------- projections
 
 
-def match_objects(info):
-    """Finds the latents of each true entity, those of the slot whose mask covers it best.
-
-    Args:
-      info: what `IODINE.eval` returned for data with ground truth.
-
-    Returns:
-      {"latents": final posterior means [B, L, Z], "visibility": [B, L], and each factor
-      [B, L, n]}.
-    """
-    true_mask, pred_mask = info["data"]["true_mask"][:, -1], info["outputs"]["pred_mask"][:, -1]
-    overlap = tf.einsum("blhwc,bkhwc->blk", true_mask, pred_mask)
-    slots = tf.argmax(overlap, axis=-1)  # [B, L]
-    latents = tf.gather(info["latent"]["z_mean"][:, -1], slots, batch_dims=1)  # [B, L, Z]
-    return {"latents": latents, "visibility": info["data"]["visibility"], **info["data"]["factors"]}
-
-
-def select_objects(matched):
-    """Picks the visible foreground objects out of what `match_objects` found for all scenes.
-
-    Args:
-      matched: {"latents", "visibility", factor names}, NumPy arrays [N, L, ...].
-
-    Returns:
-      (latents [objects, Z], {factor: [objects, n]}).
-    """
-    visible = matched["visibility"] > 0
-    visible[:, 0] = False  # the background
-    objects = {name: values[visible] for name, values in matched.items()}
-    del objects["visibility"]
-    return objects.pop("latents"), objects
-
-
 def project(latents, seed=0):
     """Projects latents [objects, Z] to the plane, {"PCA": [objects, 2], "t-SNE": [objects, 2]}."""
     # scikit-learn wants fewer neighbours than points.

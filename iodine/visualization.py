@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 from iodine import evaluation, latents
 from iodine.modules import plotting
 from iodine.modules.utils import UserError
+from iodine.objects import match_objects, select_objects
 from iodine.report import Report
 
 NUM_SCENES = 4  # held-out scenes to show
@@ -60,26 +61,19 @@ def read_picture(path, image_shape):
     return np.asarray(resized, np.float32).reshape(image_shape) / 255.0
 
 
-def run_model(model, batch, batch_size, seed):
+def run_model(model, batch, seed):
     """Runs a model on a few scenes.
 
     Args:
-      model: an `IODINE`, restored.
-      batch: as for `IODINE.eval`.
-      batch_size: as in training.
+      model: a `Model`, restored.
+      batch: as for `Model.eval`.
       seed: of the noise.
 
     Returns:
-      What `IODINE.eval` returns as NumPy arrays, with the means of components instead of their
-      parameters.
+      What `Model.eval` returns, as NumPy arrays.
     """
-    shape = [model.num_iters + 1, len(batch["image"]), model.num_components, model.n_z]
-    noise = tf.random.stateless_normal(shape, seed=[seed, 0])
-    info = tf.function(model.eval, autograph=False)(batch, noise, batch_size=batch_size)
-    for tensors in (info["outputs"], info["inputs"]["spatial"]):
-        if "components" in tensors:
-            pixel_dist = model.output_dist.component_dist
-            tensors["components"] = pixel_dist.mean(tensors["components"])
+    noise = evaluation.scene_noise(model, tf.range(len(batch["image"])), seed)
+    info = tf.function(model.eval, autograph=False)(batch, noise)
     return tf.nest.map_structure(lambda x: x.numpy(), info)
 
 
@@ -100,7 +94,7 @@ def add_scenes(report, info, model, names):
     Args:
       report: `Report` to add to.
       info: what `run_model` returned.
-      model: an `IODINE`.
+      model: a `Model`.
       names: of the scenes to show in detail.
     """
     num_scenes = len(info["data"]["image"])
@@ -121,7 +115,7 @@ def add_scenes(report, info, model, names):
     report.add_heading("Losses and metrics over the iterations")
     report.add_figure(
         "curves",
-        plotting.curves_plot(info),
+        plotting.curves_plot(info, model.METRICS),
         "Thin lines: the scenes above. Thick lines: their mean.",
     )
     for b, name in enumerate(names):
@@ -179,15 +173,14 @@ def add_projections(report, objects, kinds, seed):
     )
 
 
-def metric_rows(values):
-    """A table of means over scenes, values being {metric: [N, T]}."""
+def metric_rows(values, metrics):
+    """A table of means over scenes, values being {metric: [N, T]}, metrics {metric: label}."""
     num_steps = values["mse"].shape[1]
     rows = [["metric", "mean ± standard error", *[f"after {t}" for t in range(num_steps)]]]
-    for name in evaluation.METRICS:
+    for name, label in metrics.items():
         if name in values:
             entry = evaluation.mean_and_stderr(values[name])
             steps = [f"{value:.4g}" for value in entry["per_iteration"]]
-            label = plotting.CURVES[name]
             rows.append([label, f"{entry['mean']:.4g} ± {entry['stderr']:.2g}", *steps])
     return rows
 
@@ -195,74 +188,73 @@ def metric_rows(values):
 # ---------------------------------------------------------------- the whole
 
 
-def show_pictures(report, model, batch, names, batch_size, seed):
+def show_pictures(report, model, batch, names, seed):
     """Fills a report with what a model makes of pictures without ground truth.
 
     Args:
       report: `Report` to add to.
-      model: an `IODINE`, restored.
+      model: a `Model`, restored.
       batch: {"image": [B, 1, H, W, C]}.
       names: of the B pictures.
-      batch_size: as in training.
       seed: of the noise.
     """
-    info = run_model(model, batch, batch_size, seed)
+    info = run_model(model, batch, seed)
     figures = {
         "mse": info["metrics"]["mse"],
         "recons": info["losses"]["recons"],
         "kl": info["losses"]["kl"].sum(axis=-1),
     }
-    rows = [["picture", *[plotting.CURVES[key] for key in figures]]]
+    rows = [["picture", *[model.METRICS[key] for key in figures]]]
     rows += [[name, *[f"{v[b, -1]:.5g}" for v in figures.values()]] for b, name in enumerate(names)]
     report.add_table(rows)
     add_scenes(report, info, model, names)
 
 
-def show_held_out_scenes(report, model, dataset, batch, num_images, batch_size, seed):
+def show_held_out_scenes(report, model, dataset, batch, num_images, seed):
     """Fills a report with what a model makes of held-out scenes.
 
     Args:
       report: `Report` to add to.
-      model: an `IODINE`, restored.
+      model: a `Model`, restored.
       dataset: data set of `iodine.modules.data`.
       batch: its first held-out scenes, to show.
       num_images: number of scenes for metrics and projections.
-      batch_size: as in training.
       seed: of noise and projections.
     """
 
     def select(info):
         selected = evaluation.select_metrics(info)
         if info["data"].get("factors"):
-            selected |= {f"match/{k}": v for k, v in latents.match_objects(info).items()}
+            selected |= match_objects(info, model.num_background)
         return selected
 
     print(f"running {num_images} held-out scenes", flush=True)
-    batches = evaluation.held_out_batches(dataset, num_images, batch_size)
-    values = evaluation.run_model(model, batches, num_images, batch_size, seed, select)
+    batches = evaluation.first_scenes(dataset("test"), num_images, dataset.batch_size)
+    values = evaluation.run_model(model, batches, num_images, seed, select)
     report.add_text(f"Means over {num_images} held-out scenes, at the end and by refinements:")
-    report.add_table(metric_rows(values))
+    report.add_table(metric_rows(values, model.METRICS))
     num_detailed = min(NUM_DETAILED, len(batch["image"]))
     names = [f"Scene {b + 1}" for b in range(num_detailed)]
-    add_scenes(report, run_model(model, batch, batch_size, seed), model, names)
-    matched = {k.removeprefix("match/"): v for k, v in values.items() if k.startswith("match/")}
-    if matched:
+    add_scenes(report, run_model(model, batch, seed), model, names)
+    if "latents" in values:
         regressor = model.factor_evaluator
         kinds = {name: kind for name, _, kind in regressor.mapping} if regressor else {}
-        add_projections(report, latents.select_objects(matched), kinds, seed)
+        objects = select_objects(values)
+        points = objects.pop("latents")
+        factors = {name.removeprefix("factor/"): value for name, value in objects.items()}
+        add_projections(report, (points, factors), kinds, seed)
 
 
-def visualize(model, dataset, checkpoint, pictures, out, num_images, batch_size, seed):
+def visualize(model, dataset, checkpoint, pictures, out, num_images, seed):
     """Writes figures of a trained model as PNG files, and report.html, which shows them all.
 
     Args:
-      model: an `IODINE`, restored.
+      model: a `Model`, restored.
       dataset: data set of `iodine.modules.data`; with pictures its file is not read.
       checkpoint: path of the checkpoint that the model was restored from.
       pictures: path, or list of paths, of pictures to show instead of held-out scenes, or None.
       out: directory to write to, new or empty; report-STEP beside the checkpoint if None.
       num_images: number of scenes for metrics and projections.
-      batch_size: as in training.
       seed: of noise, samples and projections.
 
     Raises:
@@ -281,9 +273,9 @@ def visualize(model, dataset, checkpoint, pictures, out, num_images, batch_size,
         out = os.path.join(os.path.dirname(checkpoint), f"report-{step}")
     report = Report(out, f"IODINE: {checkpoint}")
     if pictures is None:
-        show_held_out_scenes(report, model, dataset, batch, num_images, batch_size, seed)
+        show_held_out_scenes(report, model, dataset, batch, num_images, seed)
     else:
         names = [os.path.basename(path) for path in paths]
-        show_pictures(report, model, batch, names, batch_size, seed)
+        show_pictures(report, model, batch, names, seed)
     add_samples(report, model, dataset.image_shape, seed)
     print(f"wrote {report.write()}")

@@ -109,8 +109,9 @@ class ParityCase:
 
         @tf.function
         def step(noise):
+            data = self.model.observe(self.data)
             with tf.GradientTape() as tape:
-                loss, scalars, iterations = self.model(self.data, noise)
+                loss, scalars, iterations = self.model(data, noise)
             gradients = tape.gradient(loss, list(parameters.values()))
             clipped, norm = tf.clip_by_global_norm(gradients, 5.0)
             learning_rate = self.optimizer.current_learning_rate(self.optimizer.step)

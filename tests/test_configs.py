@@ -10,7 +10,7 @@ from iodine.main import build, get_config
 from multi_object_datasets.generators.example import encode
 
 NUM_SCENES = 4
-NAMES = [scope.__name__ for scope in configurations.NAMED_CONFIGS]
+NAMES = [config.name for config in configurations.NAMED_CONFIGS]
 
 
 def small(config_name):
@@ -74,7 +74,7 @@ def test_a_shipped_config_trains_for_a_step_and_evaluates(name, tmp_path):
         log_scalar=lambda *_: None,
     )
     assert np.isfinite(means["loss"])
-    report = evaluate(model, dataset, num_images=3, batch_size=2, seed=0)
+    report = evaluate(model, dataset, num_images=3, seed=0)
     assert report["num_images"] == 3
     assert len(report["ari_nobg"]["per_iteration"]) == config["num_iters"] + 1
     assert all(np.isfinite(report[name]["mean"]) for name in ("ari", "mse", "recons", "kl"))

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from iodine import checkpoints, convert_checkpoint, training
+from iodine import checkpoints, convert_checkpoint, devices
+from iodine.learner import Learner, Progress
 from iodine.main import build, ex, get_config
 from iodine.modules.utils import UserError
 from tests import tiny
@@ -131,13 +132,13 @@ def test_training_on_from_a_converted_checkpoint_makes_the_references_steps(case
     ours = convert_checkpoint.convert(parity.model, parity.optimizer, ROOT / case, tmp_path, seed=3)
     named_config, updates, _ = case_settings(case)
     model, optimizer = new_parts(named_config, updates)
-    progress = training.Progress(seed=99)
+    progress = Progress(model, seed=99)
     checkpoints.restore(ours, model=model, optimizer=optimizer, progress=progress)
     assert int(progress.seed) == 3
     variables = convert_checkpoint.reference_variables(model)
     start = {name: variable.numpy() for name, variable in variables.items()}
-    strategy = training.create_strategy("one_device")
-    learner = training.Learner(model, optimizer, progress.seed, strategy)
+    strategy = devices.create_strategy("one_device")
+    learner = Learner(model, optimizer, progress, strategy)
     batch = tf.nest.map_structure(tf.constant, parity.data)
     for step in range(NUM_STEPS):
         golden = {k.removeprefix(f"train/{step}/"): v for k, v in parity.golden.items()}

@@ -6,10 +6,11 @@ import tensorflow as tf
 
 from iodine import evaluation, factor_regression
 from iodine.main import build, get_config
+from iodine.modules.factor_eval import FactorRegressor
 from iodine.modules.utils import UserError
 from tests import tiny
 
-MAPPING = [("color", 2, "scalar"), ("shape", 3, "categorical")]
+REGRESSOR = FactorRegressor([("color", 2, "scalar"), ("shape", 3, "categorical")])
 
 
 def test_mean_and_standard_error_are_of_the_last_iteration():
@@ -19,54 +20,43 @@ def test_mean_and_standard_error_are_of_the_last_iteration():
     assert entry["per_iteration"] == [1.0, 3.0]
 
 
-def test_a_short_batch_is_filled_with_its_last_scene_and_a_long_one_cut():
+def test_a_short_batch_is_filled_with_its_last_scene():
     batch = {"image": np.arange(3), "factors": {"x": np.arange(3)}}
     assert evaluation.pad_batch(batch, 5)["image"].tolist() == [0, 1, 2, 2, 2]
-    assert evaluation.pad_batch(batch, 2)["factors"]["x"].tolist() == [0, 1]
+    assert evaluation.pad_batch(batch, 3)["factors"]["x"].tolist() == [0, 1, 2]
 
 
-def test_factor_scores_count_visible_foreground_objects_alone():
-    background = hidden = [9, 9]
-    values = {
-        "visibility": np.float32([[1, 1, 1, 0], [1, 1, 1, 0]]),
-        "target/color": np.float32(
-            [[background, [0, 0], [2, 0], hidden], [background, [4, 1], [6, 1], hidden]]
-        ),
-        "prediction/color": np.float32(
-            [[[0, 0], [0, 0], [2, 0], [0, 0]], [[0, 0], [4, 0], [6, 1], [0, 0]]]
-        ),
-        "target/shape": np.eye(3)[[[0, 1, 2, 0], [0, 1, 2, 0]]],
-        "prediction/shape": np.eye(3)[[[1, 1, 2, 1], [1, 0, 2, 1]]],
+def test_factor_scores_are_accuracy_and_explained_variance():
+    objects = {
+        "factor/color": np.float32([[0, 0], [2, 0], [4, 1], [6, 1]]),
+        "prediction/color": np.float32([[0, 0], [2, 0], [4, 0], [6, 1]]),
+        "factor/shape": np.float32([[1], [2], [1], [2]]),
+        "prediction/shape": np.eye(3, dtype=np.float32)[[1, 2, 0, 2]],
     }
-    scores = evaluation.factor_scores(MAPPING, values)
+    scores = evaluation.factor_scores(REGRESSOR, objects)
     assert scores["shape"] == 0.75
     # First value: all right, R² = 1. Second: one of four wrong by 1, spread 4·(1/4) = 1, R² = 0.
     assert scores["color"] == pytest.approx(0.5)
 
 
-def linear_scenes(rng, num_scenes):
-    """Slots from which colour is a linear and shape an arg-max-linear function."""
-    slots = rng.normal(size=[num_scenes, 4, 6])
-    color = slots[..., :2] @ np.array([[1.0, 2.0], [0.5, -1.0]]) + 3.0
-    shape = np.eye(3)[slots[..., 3:].argmax(-1)]
-    visibility = np.ones([num_scenes, 4])
-    slots[:, 0] = 1e3  # the background must not take part
+def linear_objects(rng, num_objects):
+    """Latents of which colour is a linear and shape an arg-max-linear function."""
+    latents = rng.normal(size=[num_objects, 6]).astype(np.float32)
     return {
-        "slots": slots,
-        "visibility": visibility,
-        "target/color": color,
-        "target/shape": shape,
+        "latents": latents,
+        "factor/color": latents[:, :2] @ np.float32([[1.0, 2.0], [0.5, -1.0]]) + 3.0,
+        "factor/shape": latents[:, 3:].argmax(-1)[:, None],
     }
 
 
 def test_factor_regression_finds_linear_factors_and_no_others():
     rng = np.random.default_rng(0)
-    train, test = linear_scenes(rng, 400), linear_scenes(rng, 100)
-    scores = factor_regression.fit_and_score(MAPPING, train, test)
+    train, test = linear_objects(rng, 1200), linear_objects(rng, 300)
+    scores = factor_regression.fit_and_score(REGRESSOR, train, test)
     assert scores["color"] == pytest.approx(1.0)
     assert scores["shape"] > 0.95
-    test["target/color"] = rng.permutation(test["target/color"])
-    assert factor_regression.fit_and_score(MAPPING, train, test)["color"] < 0.1
+    test["factor/color"] = rng.permutation(test["factor/color"])
+    assert factor_regression.fit_and_score(REGRESSOR, train, test)["color"] < 0.1
 
 
 def tiny_model(**updates):
@@ -77,31 +67,45 @@ def tiny_model(**updates):
     return dataset, model
 
 
-def test_figures_of_a_scene_do_not_depend_on_the_batch_that_it_comes_in():
+def test_the_gradients_that_the_model_sees_are_those_of_the_batch_at_hand_or_of_a_given_size():
     dataset, model = tiny_model()
     noise = tf.random.stateless_normal([3, 2, 4, 4], seed=[1, 2])
     batch = next(dataset("summary").as_numpy_iterator())
     together = model.eval(batch, noise)["metrics"]["mse"]
     first = tf.nest.map_structure(lambda x: x[:1], batch)
-    alone = model.eval(first, noise[:, :1], batch_size=2)["metrics"]["mse"]
-    np.testing.assert_allclose(alone, together[:1], rtol=1e-4)
     by_itself = model.eval(first, noise[:, :1])["metrics"]["mse"]
     assert not np.allclose(by_itself, together[:1], rtol=1e-6)
+    model.refinement_batch_size = 2
+    alone = model.eval(first, noise[:, :1])["metrics"]["mse"]
+    np.testing.assert_allclose(alone, together[:1], rtol=1e-4)
+
+
+def test_an_evaluation_gives_the_same_figures_in_batches_of_any_size():
+    reports = []
+    for batch_size in (1, 2, 8):
+        dataset, model = tiny_model(**{"data.batch_size": batch_size})
+        model.refinement_batch_size = 2
+        reports.append(evaluation.evaluate(model, dataset, 2, seed=0))
+    for report in reports[1:]:
+        for name in ("mse", "recons", "kl", "ari"):
+            np.testing.assert_allclose(
+                report[name]["per_iteration"], reports[0][name]["per_iteration"], rtol=1e-4
+            )
 
 
 def test_an_evaluation_with_regression_reports_every_factor():
     dataset, model = tiny_model()
-    report = evaluation.evaluate(model, dataset, 2, batch_size=2, seed=0, regress=True)
+    report = evaluation.evaluate(model, dataset, 2, seed=0, regress=True)
     assert set(report["factor_regression"]) == {"position", "color", "shape"}
-    table = evaluation.format_report(report)
-    for name in (*evaluation.METRICS, "factor_regression/shape", "2 scenes"):
+    table = evaluation.format_report(report, model.METRICS)
+    for name in (*model.METRICS, "factor_regression/shape", "2 scenes"):
         assert name in table
 
 
 def test_an_evaluation_changes_no_variable():
     dataset, model = tiny_model()
     before = [v.numpy() for v in model.variables]
-    evaluation.evaluate(model, dataset, 2, batch_size=2, seed=0)
+    evaluation.evaluate(model, dataset, 2, seed=0)
     for variable, value in zip(model.variables, before):
         np.testing.assert_array_equal(variable, value)
 
@@ -109,4 +113,4 @@ def test_an_evaluation_changes_no_variable():
 def test_regression_without_factors_is_refused():
     dataset, model = tiny_model(**{"model.factor_evaluator": None})
     with pytest.raises(UserError, match="factor_evaluator"):
-        evaluation.evaluate(model, dataset, 2, batch_size=2, seed=0, regress=True)
+        evaluation.evaluate(model, dataset, 2, seed=0, regress=True)

@@ -12,7 +12,8 @@ import pytest
 import tensorflow as tf
 
 from benchmarks import export_step, import_params, run_step
-from iodine import checkpoints, training
+from iodine import checkpoints
+from iodine.learner import Learner, Progress
 from iodine.main import build, get_config
 from iodine.modules.utils import UserError
 from tests import tiny
@@ -51,7 +52,7 @@ def parts(**updates):
 
 def train(model, optimizer, batches):
     """Trains in TensorFlow with the exported step's noise: the scalars of the last step."""
-    learner = training.Learner(model, optimizer, SEED, tf.distribute.get_strategy())
+    learner = Learner(model, optimizer, Progress(model, SEED), tf.distribute.get_strategy())
     for step, images in enumerate(batches, start=int(optimizer.step)):
         noise = export_step.standard_normal(
             export_step.noise_shape(model, IMAGES_SHAPE[0]), tf.constant([SEED, step])
@@ -79,7 +80,7 @@ def artefact(tmp_path_factory):
         str(directory / "start"),
         model=model,
         optimizer=optimizer,
-        progress=training.Progress(SEED),
+        progress=Progress(model, SEED),
     ).save(1)
     process = tiny.start_module(
         "benchmarks.export_step",
@@ -174,7 +175,7 @@ def test_parameters_come_back_as_a_checkpoint_to_train_on(trained, tmp_path):
         [*OVERRIDES, f"checkpoint_dir={tmp_path / 'imported'}"],
     )
     model, optimizer = parts()
-    progress = training.Progress(0)
+    progress = Progress(model, 0)
     path = checkpoints.latest_checkpoint(tmp_path / "imported")
     checkpoints.restore(path, model=model, optimizer=optimizer, progress=progress)
 

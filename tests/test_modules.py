@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from iodine import training
+from iodine import devices
 from iodine.modules import decoder, distribution, factor_eval, networks, refinement
 
 N, B, K, Z = 2, 2, 3, 4
@@ -158,7 +158,7 @@ def test_it_runs_under_a_distribution_strategy(module):
     strategy = tf.distribute.MirroredStrategy(
         ["CPU:0", "CPU:1"], cross_device_ops=tf.distribute.ReductionToOneDevice()
     )
-    with training.replica_local_variables(strategy):
+    with devices.replica_local_variables(strategy):
         replicated = constructor()
         call(replicated)
     for variable, value in zip(replicated.variables, built.variables):

@@ -9,7 +9,9 @@ from matplotlib.figure import Figure
 from iodine import latents
 from iodine.modules import overview, plotting, tiles
 from iodine.modules.distribution import LocScaleDistribution
+from iodine.modules.model import Model
 from iodine.modules.utils import UserError
+from iodine.objects import match_objects, select_objects
 from iodine.report import Report
 
 B, T, K, L, H, W, Z = 2, 3, 4, 3, 6, 8, 5
@@ -142,7 +144,7 @@ def test_without_ground_truth_there_are_no_true_masks_and_the_error_stands_for_t
     assert axes[0].get_ylabel() == f"MSE\n{info['metrics']['mse'][0, -1]:.4f}"
     rows = tile_axes(plotting.iterations_plot(info, 0), 2 * T + 1)
     assert not any(ax.get_images() for ax in rows[0][T:])
-    assert len(plotting.curves_plot(info).get_axes()) == 3
+    assert len(plotting.curves_plot(info, Model.METRICS).get_axes()) == 3
 
 
 def test_the_iterations_show_components_and_logits_of_every_slot_and_step():
@@ -191,10 +193,11 @@ def test_the_inputs_show_everything_but_the_constant_ones():
 
 def test_the_curves_are_those_of_the_scenes_and_their_mean():
     info = random_info()
-    axes = plotting.curves_plot(info).get_axes()
-    assert [ax.get_title() for ax in axes] == list(plotting.CURVES.values())
+    axes = plotting.curves_plot(info, Model.METRICS).get_axes()
+    assert [ax.get_title() for ax in axes] == list(Model.METRICS.values())
     kl = info["losses"]["kl"].sum(axis=-1)
-    lines = [line.get_ydata() for line in axes[1].get_lines()]
+    place = list(Model.METRICS).index("kl")
+    lines = [line.get_ydata() for line in axes[place].get_lines()]
     np.testing.assert_allclose(lines, [*kl, kl.mean(axis=0)])
 
 
@@ -288,7 +291,7 @@ def test_traversals_are_ordered_by_kl():
 
 
 def test_objects_get_the_latents_of_the_slot_that_covers_them_best():
-    true_mask = np.zeros((1, 1, 3, 1, 4, 1), np.float32)
+    true_mask = np.zeros((1, 1, 4, 1, 4, 1), np.float32)
     true_mask[0, 0, 0, 0, 0] = true_mask[0, 0, 1, 0, 1:3] = true_mask[0, 0, 2, 0, 3] = 1.0
     pred_mask = np.zeros((1, 2, 2, 1, 4, 1), np.float32)
     pred_mask[0, 0, 0] = 1.0  # an earlier iteration, which does not count
@@ -297,17 +300,18 @@ def test_objects_get_the_latents_of_the_slot_that_covers_them_best():
     info = {
         "data": {
             "true_mask": true_mask,
-            "visibility": np.float32([[1, 1, 0]]),
-            "factors": {"x": np.float32([[[7], [8], [9]]])},
+            "visibility": np.float32([[1, 1, 0, 1]]),
+            "factors": {"x": np.float32([[[7], [8], [9], [6]]])},
         },
         "outputs": {"pred_mask": pred_mask},
         "latent": {"z_mean": np.float32([[[[0], [0]], [[10], [20]]]])},
     }
-    matched = {name: np.asarray(value) for name, value in latents.match_objects(info).items()}
-    np.testing.assert_array_equal(matched["latents"], [[[10], [20], [10]]])
-    points, factors = latents.select_objects(matched)
-    np.testing.assert_array_equal(points, [[20]])  # neither the background nor what is invisible
-    np.testing.assert_array_equal(factors["x"], [[8]])
+    matched = {name: np.asarray(value) for name, value in match_objects(info, 1).items()}
+    np.testing.assert_array_equal(matched["latents"], [[[10], [20], [10], [10]]])
+    selected = select_objects(matched)
+    # Neither the background, nor what is invisible, nor what shows no pixel.
+    np.testing.assert_array_equal(selected["latents"], [[20]])
+    np.testing.assert_array_equal(selected["factor/x"], [[8]])
 
 
 def test_projections_keep_far_clusters_apart_and_have_a_column_for_each_value():
@@ -334,7 +338,7 @@ def test_projections_keep_far_clusters_apart_and_have_a_column_for_each_value():
 
 def test_a_report_holds_its_figures_and_escapes_its_texts(tmp_path):
     report = Report(tmp_path / "new", "a < b")
-    figure = plotting.curves_plot(random_info())
+    figure = plotting.curves_plot(random_info(), Model.METRICS)
     report.add_table([["head"], ["<cell>"]])
     report.add_figure("curves", figure, "caption & more")
     page = open(report.write(), encoding="utf-8").read()

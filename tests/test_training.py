@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from iodine import training
+from iodine import devices, training
 from iodine.checkpoints import CheckpointWriter, restore
+from iodine.learner import Learner, Progress
 from iodine.main import build, get_config
 from iodine.modules.utils import UserError
 from tests import tiny
@@ -32,22 +33,23 @@ def random_batch():
     }
 
 
-def train_on(num_devices, num_steps, updates=None, jit_compile=None):
+def train_on(num_devices, num_steps, updates=None, xla=False):
     """Trains the tiny model on one batch: (scalars of the last step, {name: variable's value})."""
     config = get_config("tetrominoes", {**tiny.UPDATES, **(updates or {})})
     strategy = tf.distribute.get_strategy()
     if num_devices > 1:
-        devices = [f"CPU:{i}" for i in range(num_devices)]
         # TensorFlow's collectives allow one group of devices a process, and here come several.
         reduction = tf.distribute.ReductionToOneDevice()
-        strategy = tf.distribute.MirroredStrategy(devices, cross_device_ops=reduction)
+        strategy = tf.distribute.MirroredStrategy(
+            [f"CPU:{i}" for i in range(num_devices)], cross_device_ops=reduction
+        )
     tf.random.set_seed(0)
-    with training.replica_local_variables(strategy):
+    with devices.replica_local_variables(strategy):
         model, optimizer = build(config["model"]), build(config["optimizer"])
         model.initialize([16, 16, 3])
-    learner = training.Learner(model, optimizer, 3, strategy, jit_compile)
+    learner = Learner(model, optimizer, Progress(model, 3), strategy, xla)
     dataset = tf.data.Dataset.from_tensors(random_batch()).repeat()
-    batches = training.distribute(strategy, dataset)
+    batches = devices.distribute(strategy, dataset)
     for _ in range(num_steps):
         scalars = learner.step(next(batches))
     values = {i: tf.convert_to_tensor(v).numpy() for i, v in enumerate(model.variables)}
@@ -93,8 +95,8 @@ def test_several_steps_in_one_call_are_those_steps_one_by_one():
         dataset, model, optimizer = (build(config[k]) for k in ("data", "model", "optimizer"))
         model.initialize(dataset.image_shape)
         strategy = tf.distribute.get_strategy()
-        learner = training.Learner(model, optimizer, 3, strategy)
-        batches = training.distribute(strategy, dataset("train", seed=1))
+        learner = Learner(model, optimizer, Progress(model, 3), strategy)
+        batches = devices.distribute(strategy, dataset("train", seed=1))
         calls = [learner.steps(batches, steps_per_call) for _ in range(6 // steps_per_call)]
         results.append(np.concatenate([call["loss/total"] for call in calls]))
     np.testing.assert_allclose(results[1], results[0], rtol=1e-6)
@@ -102,7 +104,7 @@ def test_several_steps_in_one_call_are_those_steps_one_by_one():
 
 def test_a_step_that_xla_compiles_is_the_same_step(one_device):
     expected_scalars, expected = one_device[1]
-    scalars, values = train_on(1, 1, jit_compile=True)
+    scalars, values = train_on(1, 1, xla=True)
     assert scalars["loss/total"] == pytest.approx(expected_scalars["loss/total"], rel=1e-5)
     for i, value in values.items():
         assert relative_error(value, expected[i]) < 1e-3
@@ -169,7 +171,7 @@ def test_a_removed_directory_is_an_error_that_names_it(tmp_path):
 
 def test_a_failed_write_leaves_the_checkpoint_before_it_usable(tmp_path):
     variable = tf.Variable(1.0)
-    writer = CheckpointWriter(str(tmp_path), model=tf.train.Checkpoint(v=variable))
+    writer = CheckpointWriter(str(tmp_path), {}, model=tf.train.Checkpoint(v=variable))
     first = writer.save(1)
     # A directory in its place is a write that fails for root too.
     (tmp_path / "ckpt-2.index").mkdir()

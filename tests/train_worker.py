@@ -8,17 +8,17 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-from iodine import training
+from iodine import devices, training
 from iodine.main import build, get_config
 from tests import tiny
 
 
 def main(out):
-    strategy = training.create_strategy("auto")
+    strategy = devices.create_strategy("auto")
     assert isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
     config = get_config("tetrominoes", tiny.UPDATES)
     tf.random.set_seed(config["seed"])
-    with training.replica_local_variables(strategy):
+    with devices.replica_local_variables(strategy):
         model, optimizer = build(config["model"]), build(config["optimizer"])
     training.train(
         build(config["data"]),

@@ -22,7 +22,7 @@ class RunningVariance(snt.Module):
         self.M2 = tf.Variable(tf.zeros([size]), trainable=False, name="M2")
 
     def update(self, values, weights):
-        """Takes in more vectors.
+        """Takes in more vectors, those of all replicas.
 
         Args:
           values: float32 [B, L, n].
@@ -82,8 +82,22 @@ class FactorRegressor(snt.Module):
             zip([factor for factor, _, _ in self.mapping], tf.split(predictions, sizes, axis=-1))
         )
 
-    def target(self, factor, kind, size, values):
-        """The true values in the form that is predicted, [B, L, ·] -> [B, L, n]."""
+    def target(self, factor, kind, size, factors):
+        """The true values of a factor in the form that is predicted, [B, L, n].
+
+        Args:
+          factor, kind, size: an entry of `mapping`.
+          factors: {name: [B, L, ·]}.
+
+        Raises:
+          UserError: if the factor is missing or of another size.
+        """
+        if factor not in factors:
+            raise utils.UserError(
+                f"the factor regressor's '{factor}' is not in the data, "
+                f"which has {', '.join(sorted(factors))}"
+            )
+        values = factors[factor]
         if kind == "categorical":
             return tf.one_hot(tf.cast(values[..., 0], tf.int32), size)
         values = tf.cast(values, tf.float32)
@@ -96,7 +110,28 @@ class FactorRegressor(snt.Module):
             )
         return values
 
-    def __call__(self, z, true_mask, pred_mask, visibility, factors, update_statistics=True):
+    def observe(self, factors, visibility):
+        """Takes true factors into the running variances, those of all replicas.
+
+        Args:
+          factors: {name: [B, L, n]}.
+          visibility: [B, L], 1 for entities that count.
+
+        Returns:
+          Number of entities that count, averaged over replicas, float32 []. A loss that each
+          replica divides by it averages to the one of the whole batch.
+
+        Raises:
+          UserError: if a factor is missing or of another size.
+        """
+        weights = visibility[..., None]  # [B, L, 1]
+        for factor, size, kind in self.mapping:
+            true = self.target(factor, kind, size, factors)
+            if kind != "categorical":
+                self.mean_var[factor].update(true, weights)
+        return utils.replica_sum(tf.reduce_sum(weights)) / utils.num_replicas()
+
+    def __call__(self, z, true_mask, pred_mask, visibility, factors, num_visible=None):
         """Compares the predictions with the true factors.
 
         Args:
@@ -105,7 +140,7 @@ class FactorRegressor(snt.Module):
           pred_mask: [B, K, H, W, 1].
           visibility: [B, L], 1 for entities that count.
           factors: {name: [B, L, n]}.
-          update_statistics: whether the running variances take in this batch (in training).
+          num_visible: what `observe` returned for them in training, None to count those at hand.
 
         Returns:
           Dict of loss [], metrics {name: []}, assignment [B, L, K] (one-hot, zeros
@@ -118,18 +153,13 @@ class FactorRegressor(snt.Module):
         weights = visibility[..., None]  # [B, L, 1]
         assignment = tf.one_hot(tf.argmax(overlap, axis=-1), overlap.shape[-1])  # [B, L, K]
         assignment *= weights
-        # The mean over replicas, so that their average is the figure for the whole batch.
-        num_visible = utils.replica_sum(tf.reduce_sum(weights)) / utils.num_replicas()
+        if num_visible is None:
+            num_visible = tf.reduce_sum(weights)
 
         loss, metrics, predictions = 0.0, {}, {}
         slot_predictions = self.predict(z)
         for factor, size, kind in self.mapping:
-            if factor not in factors:
-                raise utils.UserError(
-                    f"the factor regressor's '{factor}' is not in the data, "
-                    f"which has {', '.join(sorted(factors))}"
-                )
-            true = self.target(factor, kind, size, factors[factor])
+            true = self.target(factor, kind, size, factors)
             pred = tf.matmul(assignment, slot_predictions[factor])  # [B, L, n]
             predictions[factor] = pred
             if kind == "categorical":
@@ -139,8 +169,6 @@ class FactorRegressor(snt.Module):
             else:
                 squared = weights * tf.square(true - pred)  # [B, L, n]
                 error = tf.reduce_sum(squared, axis=-1, keepdims=True)
-                if update_statistics:
-                    self.mean_var[factor].update(true, weights)
                 variance = self.mean_var[factor].variance
                 metrics[factor] = tf.reduce_mean(1.0 - tf.math.divide_no_nan(squared, variance))
             loss += tf.reduce_sum(error * weights) / num_visible

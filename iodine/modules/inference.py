@@ -2,76 +2,23 @@
 
 import functools
 
-import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
 from iodine.modules import utils
-from iodine.modules.refinement_inputs import RefinementInputs
+from iodine.modules.model import Model
 from iodine.modules.rematerialization import rematerialize
 
 PRECISIONS = {"float32": None, "mixed_bfloat16": tf.bfloat16}
 
 
-class IterativeInference(snt.Module):
+class IterativeInference(Model):
     """Decoder, refinement core and the loop that alternates them (paper, section 2.2).
 
-    Args:
-      decoder, refinement_core, latent_dist, output_dist, n_z, num_components, num_iters,
-        sequential, inputs, stop_gradients, preprocess, coord_type, coord_freqs, precision: as in
-        `IODINE`.
+    The part of `IODINE` that infers; its attributes are `IODINE`'s arguments, and
+      refinement_inputs: `RefinementInputs`.
+      initial_sample_distribution: the posterior's parameters before the first iteration, [2Z].
     """
-
-    def __init__(
-        self,
-        decoder,
-        refinement_core,
-        latent_dist,
-        output_dist,
-        n_z,
-        num_components,
-        num_iters,
-        sequential,
-        inputs,
-        stop_gradients,
-        preprocess,
-        coord_type,
-        coord_freqs,
-        precision,
-        kl_weight,
-        name=None,
-    ):
-        super().__init__(name=name)
-        if num_components < 2:
-            raise utils.UserError(f"num_components is {num_components}, at least 2 are needed")
-        if num_iters < 1:
-            raise utils.UserError(f"num_iters is {num_iters}, at least 1 is needed")
-        if precision not in PRECISIONS:
-            raise utils.UserError(
-                f"precision is '{precision}'{utils.did_you_mean(precision, PRECISIONS)}, "
-                f"use {' or '.join(PRECISIONS)}"
-            )
-        if not isinstance(kl_weight, (int, float)) or not 0 <= kl_weight < np.inf:
-            raise utils.UserError(f"kl_weight is {kl_weight!r}, use a number of 0 or more")
-        self.decoder = decoder
-        self.refinement_core = refinement_core
-        self.latent_dist = latent_dist
-        self.output_dist = output_dist
-        self.n_z = n_z
-        self.num_components = num_components
-        self.num_iters = num_iters
-        self.sequential = sequential
-        self.precision = precision
-        self.kl_weight = kl_weight
-        self.refinement_inputs = RefinementInputs(
-            output_dist, inputs, stop_gradients, preprocess, coord_type, coord_freqs
-        )
-        num_params = latent_dist.num_params(n_z)
-        # Glorot-uniform for a vector takes its length for both fan-in and fan-out.
-        limit = np.sqrt(3.0 / num_params)
-        self.initial_sample_distribution = tf.Variable(
-            tf.random.uniform([num_params], -limit, limit), name="initial_sample_distribution"
-        )
 
     def _networks_precision(self):
         """Scope in which the networks' convolutions and matrix products have `precision`."""
@@ -84,27 +31,28 @@ class IterativeInference(snt.Module):
         Args:
           image_shape: (H, W, C).
         """
+        self.image_shape = tuple(image_shape)
         image = tf.zeros([1, 1, *image_shape])
         zp, state = self._initial_posterior(batch_size=1)
         noise = tf.zeros([1, self.num_components, self.n_z])
         self._refine(image, noise, 1, zp, state)
 
-    def draw_noise(self, batch_size):
-        """Standard-normal noise for all iterations, [num_iters + 1, B, K, Z]."""
-        return tf.random.normal([self.num_iters + 1, batch_size, self.num_components, self.n_z])
+    def noise_shape(self, batch_size):
+        """Shape of the noise for all iterations, [num_iters + 1, B, K, Z]."""
+        return [self.num_iters + 1, batch_size, self.num_components, self.n_z]
 
-    def decode(self, z, image_shape):
+    def decode(self, z, image_shape=None):
         """Decodes slots to an image.
 
         Args:
           z: float32 [B, K, Z].
-          image_shape: (H, W, C).
+          image_shape: (H, W, C); that of the pictures that the model was first called with if None.
 
         Returns:
           Dict of components (pixel parameters [B, K, H, W, Cp]), pred_mask_logits and pred_mask
           [B, K, H, W, 1], and recons (the expected image) [B, 1, H, W, C].
         """
-        height, width, channels = image_shape
+        height, width, channels = image_shape or self.image_shape
         num_params = self.output_dist.num_params(channels)
         with self._networks_precision():
             components, mask_logits = self.decoder(z, (height, width, num_params))
@@ -116,12 +64,12 @@ class IterativeInference(snt.Module):
             "recons": self.output_dist.mean(components, pred_mask),
         }
 
-    def sample_prior(self, num_scenes, image_shape, noise=None):
+    def sample_prior(self, num_scenes, image_shape=None, noise=None):
         """Decodes draws from the prior.
 
         Args:
           num_scenes: B.
-          image_shape: (H, W, C).
+          image_shape: as for `decode`.
           noise: standard-normal [B, K, Z], drawn if None.
 
         Returns:
@@ -205,18 +153,20 @@ class IterativeInference(snt.Module):
         )
         return zp, self.refinement_core.initial_state(batch_size * self.num_components)
 
-    def _infer(self, data, noise, batch_size, rematerialized=False):
-        """Runs all iterations.
+    def encode(self, data, noise=None, rematerialized=False):
+        """Infers the slots of scenes by running all iterations.
 
         Args:
           data: dict with image [B, frames, H, W, C].
           noise: [num_iters + 1, B, K, Z], drawn if None.
-          batch_size: as for `IODINE.__call__`.
           rematerialized: whether each refinement is computed again for the gradient.
 
         Returns:
           List of num_iters + 1 dicts: what `_explain` returns, and from the second one on the
           `inputs` of the refinement that led there.
+
+        Raises:
+          UserError: for data with a wrong number of frames.
         """
         image = tf.convert_to_tensor(data["image"])
         local_batch_size = image.shape[0]
@@ -228,8 +178,7 @@ class IterativeInference(snt.Module):
             )
         if noise is None:
             noise = self.draw_noise(local_batch_size)
-        if batch_size is None:
-            batch_size = local_batch_size * utils.num_replicas()
+        batch_size = self.refinement_batch_size or local_batch_size * utils.num_replicas()
         # Sonnet runs a module's first call in float32, whatever the precision.
         self.initialize(image.shape[2:])
 

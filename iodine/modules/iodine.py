@@ -5,9 +5,14 @@ import sonnet as snt
 import tensorflow as tf
 
 from iodine.modules import overview, utils
-from iodine.modules.inference import IterativeInference
-from iodine.modules.refinement_inputs import ALL_INPUTS, PREPROCESS, STOP_GRADIENTS
-from multi_object_datasets.segmentation_metrics import adjusted_rand_index
+from iodine.modules.inference import PRECISIONS, IterativeInference
+from iodine.modules.model import with_ground_truth
+from iodine.modules.refinement_inputs import (
+    ALL_INPUTS,
+    PREPROCESS,
+    STOP_GRADIENTS,
+    RefinementInputs,
+)
 
 
 class IODINE(IterativeInference):
@@ -40,6 +45,7 @@ class IODINE(IterativeInference):
         pixels have that fraction of their log-likelihood; the same fraction here keeps the balance.
       num_background: number of true entities, the first ones, that are no objects; ari_nobg leaves
         their pixels out.
+      refinement_batch_size: as in `Model`.
 
     Raises:
       UserError: for a name or a value that is none of these.
@@ -66,30 +72,54 @@ class IODINE(IterativeInference):
         rematerialize=False,
         kl_weight=1.0,
         num_background=1,
+        refinement_batch_size=None,
         name="iodine",
     ):
-        super().__init__(
-            decoder,
-            refinement_core,
-            latent_dist,
+        super().__init__(name=name)
+        if num_components < 2:
+            raise utils.UserError(f"num_components is {num_components}, at least 2 are needed")
+        if num_iters < 1:
+            raise utils.UserError(f"num_iters is {num_iters}, at least 1 is needed")
+        if precision not in PRECISIONS:
+            raise utils.UserError(
+                f"precision is '{precision}'{utils.did_you_mean(precision, PRECISIONS)}, "
+                f"use {' or '.join(PRECISIONS)}"
+            )
+        if not isinstance(kl_weight, (int, float)) or not 0 <= kl_weight < np.inf:
+            raise utils.UserError(f"kl_weight is {kl_weight!r}, use a number of 0 or more")
+        if refinement_batch_size is not None and not refinement_batch_size >= 1:
+            raise utils.UserError(
+                f"refinement_batch_size is {refinement_batch_size!r}, use a number of scenes"
+            )
+        self.decoder = decoder
+        self.refinement_core = refinement_core
+        self.latent_dist = latent_dist
+        self.output_dist = output_dist
+        self.n_z = n_z
+        self.num_components = num_components
+        self.num_iters = num_iters
+        self.sequential = sequential
+        self.factor_evaluator = factor_evaluator
+        self.precision = precision
+        self.rematerialize = rematerialize
+        self.kl_weight = kl_weight
+        self.num_background = num_background
+        self.refinement_batch_size = refinement_batch_size
+        self.iter_loss_weights = self._iter_loss_weights(iter_loss_weight)
+        self.refinement_inputs = RefinementInputs(
             output_dist,
-            n_z,
-            num_components,
-            num_iters,
-            sequential,
             inputs,
             stop_gradients,
             PREPROCESS if preprocess is None else preprocess,
             coord_type,
             coord_freqs,
-            precision,
-            kl_weight,
-            name=name,
         )
-        self.factor_evaluator = factor_evaluator
-        self.rematerialize = rematerialize
-        self.num_background = num_background
-        self.iter_loss_weights = self._iter_loss_weights(iter_loss_weight)
+        num_params = latent_dist.num_params(n_z)
+        # Glorot-uniform for a vector takes its length for both fan-in and fan-out.
+        limit = np.sqrt(3.0 / num_params)
+        self.initial_sample_distribution = tf.Variable(
+            tf.random.uniform([num_params], -limit, limit), name="initial_sample_distribution"
+        )
 
     def _iter_loss_weights(self, weight):
         """Returns the weight of each of the num_iters + 1 loss terms as a list."""
@@ -116,36 +146,34 @@ class IODINE(IterativeInference):
         if self.factor_evaluator is not None:
             self.factor_evaluator.predict(tf.zeros([1, self.num_components, self.n_z]))
 
+    def observe(self, data):
+        """Takes the true factors into the regressor's running variances."""
+        if self.factor_evaluator is None or not data.get("factors"):
+            return data
+        visibility = tf.convert_to_tensor(data["visibility"])
+        return {**data, "num_visible": self.factor_evaluator.observe(data["factors"], visibility)}
+
     def _metrics(self, data, step, t):
         """Metrics of iteration t: {mse, ari, ari_nobg}, each [B]; no ARI without true masks."""
         image = self._frame(tf.convert_to_tensor(data["image"]), t)
-        metrics = {"mse": tf.reduce_mean(tf.square(step["recons"] - image), axis=[1, 2, 3, 4])}
-        if "mask" not in data:
-            return metrics
-        true_mask = self._frame(tf.convert_to_tensor(data["mask"]), t)[:, 0]  # [B, L, H, W, 1]
+        true_mask = self._true_mask(data, t) if "mask" in data else None
+        return self.image_metrics(image, step["recons"], true_mask, step["pred_mask"])
 
-        def points(mask):  # [B, G, H, W, 1] -> [B, H * W, G]
-            mask = tf.stop_gradient(mask)
-            return tf.transpose(tf.reshape(mask, [*mask.shape[:2], -1]), [0, 2, 1])
+    def _true_mask(self, data, t):
+        """True masks of the frame of iteration t, [B, L, H, W, 1]."""
+        return self._frame(tf.convert_to_tensor(data["mask"]), t)[:, 0]
 
-        true_groups, pred_groups = points(true_mask), points(step["pred_mask"])
-        metrics["ari"] = adjusted_rand_index(true_groups, pred_groups)
-        # The paper's figure leaves the background's pixels out.
-        objects = true_groups[..., self.num_background :]
-        metrics["ari_nobg"] = adjusted_rand_index(objects, pred_groups)
-        return metrics
-
-    def _regress_factors(self, data, step, t, update_statistics):
+    def _regress_factors(self, data, step, t):
         """Runs the factor regressor on iteration t, None where there is nothing to regress."""
-        if self.factor_evaluator is None or "factors" not in data:
+        if self.factor_evaluator is None or not data.get("factors"):
             return None
         return self.factor_evaluator(
             z=tf.stop_gradient(step["z"]),
-            true_mask=self._frame(tf.convert_to_tensor(data["mask"]), t)[:, 0],
+            true_mask=self._true_mask(data, t),
             pred_mask=tf.stop_gradient(step["pred_mask"]),
             visibility=tf.convert_to_tensor(data["visibility"]),
             factors=data["factors"],
-            update_statistics=update_statistics,
+            num_visible=data.get("num_visible"),
         )
 
     def _weighted_sum(self, terms):
@@ -158,17 +186,14 @@ class IODINE(IterativeInference):
         kl = self._weighted_sum([tf.reduce_sum(step["kl"], axis=1) for step in iterations])
         return recons, self.kl_weight * kl
 
-    def __call__(self, data, noise=None, batch_size=None):
+    def __call__(self, data, noise=None):
         """Computes the training loss.
 
         L = Σ_t w_t·mean_B(re_t + kl_weight·Σ_k kl_tk) + factor loss (paper, equation 6).
 
         Args:
-          data: dict of image [B, frames, H, W, C] in [0, 1] and, where there is ground truth, mask
-            [B, frames, L, H, W, 1], visibility [B, L] and factors {name: [B, L, n]}.
+          data: as in `Model`.
           noise: standard-normal draws [num_iters + 1, B, K, Z], drawn if None.
-          batch_size: number of scenes that the loss is averaged over whose gradients the refinement
-            network sees; those in data, over all replicas, if None.
 
         Returns:
           (loss [], scalars {name: []}, iterations): the scalars are loss/total, loss/recons (the
@@ -179,7 +204,7 @@ class IODINE(IterativeInference):
         Raises:
           UserError: for data with a wrong number of frames, or without a factor.
         """
-        iterations = self._infer(data, noise, batch_size, self.rematerialize)
+        iterations = self.encode(data, noise, self.rematerialize)
         recons, kl = self._losses(iterations)
         total = recons + kl
         scalars = {
@@ -190,7 +215,7 @@ class IODINE(IterativeInference):
         }
         for name, value in self._metrics(data, iterations[-1], self.num_iters).items():
             scalars[f"loss/{name}"] = tf.reduce_mean(value)
-        factors = self._regress_factors(data, iterations[-1], self.num_iters, True)
+        factors = self._regress_factors(data, iterations[-1], self.num_iters)
         if factors is not None:
             total += factors["loss"]
             scalars["factor/loss"] = factors["loss"]
@@ -199,14 +224,12 @@ class IODINE(IterativeInference):
         scalars["loss/total"] = total
         return total, scalars, iterations
 
-    def eval(self, data, noise=None, batch_size=None):
+    def eval(self, data, noise=None):
         """Everything about every iteration; changes no variable.
 
         Args:
           data: as for `__call__`.
           noise: as for `__call__`.
-          batch_size: as for `__call__`; give the training batch size to run a trained model on
-            fewer scenes, so that its refinement network sees gradients of the size it knows.
 
         Returns:
           Nested dict (T = num_iters + 1; what needs ground truth is there only if data has it):
@@ -214,13 +237,13 @@ class IODINE(IterativeInference):
             inputs {spatial {name: [B, T, ...]}, flat {name: [B, T, ...]}}, entry 0 all zeros;
             latent {z, z_mean, z_std} [B, T, K, Z];
             outputs {recons [B, T, 1, H, W, C], pred_mask, pred_mask_logits [B, T, K, H, W, 1],
-              components [B, T, K, H, W, Cp]};
+              components [B, T, K, H, W, C], the means of the components' pixels};
             losses {total [], recons [B, T], kl [B, T, K], factor [T]};
             metrics {mse, ari, ari_nobg} [B, T];
             factor_regressor {assignment [B, T, L, K], metrics {name: [T]},
               predictions {name: [B, T, L, n]}}.
         """
-        iterations = self._infer(data, noise, batch_size)
+        iterations = self.encode(data, noise)
         recons, kl = self._losses(iterations)
         losses = {"total": recons + kl}
 
@@ -229,9 +252,10 @@ class IODINE(IterativeInference):
 
         latent_dists = [self.latent_dist(step["zp"]) for step in iterations]
         no_inputs = tf.nest.map_structure(tf.zeros_like, iterations[-1]["inputs"])
-        output_names = ("recons", "pred_mask", "pred_mask_logits", "components")
+        output_names = ("recons", "pred_mask", "pred_mask_logits")
+        mean = self.output_dist.component_dist.mean
         result = {
-            "data": {"image": data["image"]},
+            "data": with_ground_truth(data),
             "inputs": stack([no_inputs, *[step["inputs"] for step in iterations[1:]]]),
             "latent": {
                 "z": stack([step["z"] for step in iterations]),
@@ -244,12 +268,8 @@ class IODINE(IterativeInference):
         }
         losses["recons"] = stack([step["re"] for step in iterations])
         losses["kl"] = stack([step["kl"] for step in iterations])
-        if "mask" in data:
-            result["data"]["true_mask"] = data["mask"]
-        for name in ("visibility", "factors"):
-            if name in data:
-                result["data"][name] = data[name]
-        factors = [self._regress_factors(data, s, t, False) for t, s in enumerate(iterations)]
+        result["outputs"]["components"] = stack([mean(step["components"]) for step in iterations])
+        factors = [self._regress_factors(data, s, t) for t, s in enumerate(iterations)]
         if factors[0] is not None:
             losses["factor"] = tf.stack([f["loss"] for f in factors])
             losses["total"] += losses["factor"][-1]
@@ -260,28 +280,26 @@ class IODINE(IterativeInference):
             }
         return result
 
-    def get_overview_images(self, data, nr_images=4, batch_size=None):
+    def get_overview_images(self, data, nr_images=4):
         """Pictures of the first scenes, for TensorBoard.
 
         Args:
           data: dict with image [B, frames, H, W, C].
           nr_images: number of scenes to show, fewer if B is smaller.
-          batch_size: as for `eval`, B if None.
 
         Returns:
           {"overview", "sequence", "samples"}, each float32 [1, H', W', 3] in [0, 1]: image,
           reconstruction, masks and components of the scenes; what the iterations make of two of
           them; 16 decoded draws from the prior.
         """
-        batch_size = data["image"].shape[0] if batch_size is None else batch_size
         image = tf.convert_to_tensor(data["image"])[:nr_images]
-        iterations = self._infer({"image": image}, None, batch_size)
+        iterations = self.encode({"image": image})
         final, num_steps = iterations[-1], len(iterations)
         frames = tf.concat([self._frame(image, t) for t in range(num_steps)], axis=1)
         components = self.output_dist.component_dist.mean(final["components"])
         recons = tf.concat([step["recons"] for step in iterations], axis=1)
         masks = tf.stack([step["pred_mask"] for step in iterations], axis=1)
-        samples = self.sample_prior(16, image.shape[2:])["recons"]
+        samples = self.sample_prior(16)["recons"]
         return {
             "overview": overview.draw_overview(
                 frames[:, -1:], final["recons"], final["pred_mask"], components

@@ -266,31 +266,24 @@ def inputs_plot(info, b=0, t=-1, size=0.6):
 
 # ---------------------------------------------------------------- curves and samples
 
-CURVES = {
-    "recons": "−log p(x|z) [nats]",
-    "kl": "Σ KL [nats]",
-    "mse": "MSE",
-    "ari_nobg": "foreground ARI",
-    "ari": "ARI",
-}
 
-
-def curves_plot(info):
+def curves_plot(info, labels):
     """Losses and metrics over the iterations, a thin line for each scene and a thick mean.
 
     Args:
-      info: what `IODINE.eval` returned, as NumPy arrays.
+      info: what `Model.eval` returned, as NumPy arrays.
+      labels: the model's `METRICS`.
 
     Returns:
       `matplotlib.figure.Figure`.
     """
     curves = {**info["losses"], **info["metrics"], "kl": info["losses"]["kl"].sum(axis=-1)}
-    curves = {name: curves[name] for name in CURVES if name in curves}  # [B, T] each
+    curves = {name: curves[name] for name in labels if name in curves}  # [B, T] each
     figure = Figure(figsize=(7.0, 1.6), dpi=200, layout="constrained")
     for ax, (name, curve) in zip(figure.subplots(1, len(curves)), curves.items()):
         ax.plot(curve.T, color="tab:blue", alpha=0.35, linewidth=0.7)
         ax.plot(curve.mean(axis=0), color="tab:blue", linewidth=1.6)
-        ax.set_title(CURVES[name], fontsize=FONT_SIZE)
+        ax.set_title(labels[name], fontsize=FONT_SIZE)
         ax.set_xlabel("refinements", fontsize=FONT_SIZE)
         ax.set_xticks(range(curve.shape[1]))
         if name in ("ari", "ari_nobg"):

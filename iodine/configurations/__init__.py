@@ -1,0 +1,29 @@
+"""The base configuration and the named ones, a module for each family of data sets.
+
+The values at a config's top feed its nested build plans `data`, `model` and `optimizer`.
+"""
+
+from iodine.configurations.base import base
+from iodine.configurations.clevr import clevr, clevr6, clevr6_grayscale
+from iodine.configurations.demo import demo
+from iodine.configurations.multi_dsprites import multi_dsprites, multi_dsprites_binarized
+from iodine.configurations.objects_room import objects_room, sequences
+from iodine.configurations.shapes import shapes
+from iodine.configurations.tetrominoes import tetrominoes, tetrominoes_fast
+
+__all__ = ["NAMED_CONFIGS", "base"]
+
+# Commands list these, and `main` registers them.
+NAMED_CONFIGS = (
+    demo,
+    tetrominoes,
+    tetrominoes_fast,
+    multi_dsprites,
+    clevr6,
+    clevr,
+    clevr6_grayscale,
+    multi_dsprites_binarized,
+    shapes,
+    objects_room,
+    sequences,
+)

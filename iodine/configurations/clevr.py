@@ -1,0 +1,75 @@
+"""Configs for CLEVR."""
+
+from iodine.configurations.named_config import named_config
+from iodine.configurations.plans import data_plan, logistic_pixels, model_plan, optimizer_plan
+
+OBJECTS = {"min_num_objects": 3, "max_num_objects": 6}  # of CLEVR6
+ENTRIES = {
+    "n_z": 64,
+    "num_components": 7,
+    "num_iters": 5,
+    "batch_size": 4,
+    "image_dim": [128, 128],
+    "pixel_scale": 0.03,
+    "learn_rate": lambda batch_size: 0.001 * (batch_size / 32) ** 0.5,
+}
+
+
+def _plans(
+    n_z,
+    num_components,
+    num_iters,
+    batch_size,
+    image_dim,
+    pixel_scale,
+    kl_weight,
+    learn_rate,
+    **data,
+):
+    return {
+        "data": data_plan(
+            "CLEVR",
+            "clevr_with_masks_train.tfrecords",
+            batch_size,
+            image_dim,
+            crop_region=[[29, 221], [64, 256]],  # rows and columns that the paper keeps
+            **data,
+        ),
+        "model": model_plan(
+            n_z,
+            num_components,
+            num_iters,
+            decoder_channels=[64, 64, 64, 64],
+            encoder_channels=[64, 64, 64, 64],
+            kernel_shape=3,
+            mlp_sizes=[256, 256],
+            hidden_sizes=[256],
+            coord_type="linear",
+            pixel_dist=logistic_pixels(pixel_scale),
+            kl_weight=kl_weight,
+            factors=[
+                ["color", 9, "categorical"],
+                ["shape", 4, "categorical"],
+                ["size", 3, "categorical"],
+                ["position", 3, "scalar"],
+            ],
+        ),
+        "optimizer": optimizer_plan(learn_rate),
+    }
+
+
+@named_config(**ENTRIES, reference_batch_size=4)
+def clevr6(**entries):
+    return _plans(**entries, **OBJECTS)
+
+
+@named_config(**{**ENTRIES, "num_components": 11})
+def clevr(**entries):
+    """All of CLEVR, 3 to 10 objects."""
+    return _plans(**entries)
+
+
+@named_config(**ENTRIES)
+def clevr6_grayscale(**entries):
+    """clevr6 without colours, so that objects have to be told apart by their shape."""
+    return _plans(**entries, **OBJECTS, grayscale=True)

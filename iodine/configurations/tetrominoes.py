@@ -1,0 +1,69 @@
+"""Configs for Tetrominoes."""
+
+from iodine.configurations.named_config import named_config
+from iodine.configurations.plans import data_plan, logistic_pixels, optimizer_plan, small_plan
+
+
+def _plans(
+    n_z,
+    num_components,
+    num_iters,
+    batch_size,
+    image_dim,
+    pixel_scale,
+    kl_weight,
+    learn_rate,
+    **schedule,
+):
+    return {
+        "data": data_plan("Tetrominoes", "tetrominoes_train.tfrecords", batch_size, image_dim),
+        "model": small_plan(
+            n_z,
+            num_components,
+            num_iters,
+            hidden_sizes=[],
+            factors=[
+                ["position", 2, "scalar"],
+                ["color", 3, "scalar"],
+                ["shape", 20, "categorical"],
+            ],
+            pixel_dist=logistic_pixels(pixel_scale),
+            kl_weight=kl_weight,
+        ),
+        "optimizer": optimizer_plan(learn_rate, **schedule),
+    }
+
+
+@named_config(
+    n_z=32,
+    num_components=4,
+    num_iters=5,
+    batch_size=128,
+    image_dim=[35, 35],
+    pixel_scale=0.03,
+    reference_batch_size=32,
+    learn_rate=lambda batch_size: 0.0003 * (batch_size / 256) ** 0.5,
+)
+def tetrominoes(**entries):
+    return _plans(**entries)
+
+
+@named_config(
+    n_z=32,
+    num_components=4,
+    num_iters=5,
+    batch_size=8,
+    image_dim=[35, 35],
+    pixel_scale=0.2,
+    learn_rate=0.001,
+    stop_after_steps=21400,
+    save_summaries_steps=100,
+)
+def tetrominoes_fast(**entries):
+    """tetrominoes with a wider likelihood, smaller batches and a higher learning rate.
+
+    With the paper's scale of 0.03 a slot stands for a colour first, then for a blob of it. With
+    0.2 it takes a region that holds one piece within a thousand steps, and then learns shapes.
+    checkpoints/tetrominoes_fast/README.md says how to train it from coarse scenes to fine ones.
+    """
+    return _plans(**entries, decay_rate=0.5, decay_steps=20000, warmup_steps=500)
