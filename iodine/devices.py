@@ -103,6 +103,18 @@ def is_chief(strategy):
     return resolver.task_type == "worker" and not resolver.task_id and not has_chief
 
 
+def value_of_chief(strategy, value):
+    """The chief's integer, for all workers; a process alone keeps its own."""
+    if num_workers(strategy) == 1:
+        return value
+
+    def own():
+        first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+        return tf.constant(value, tf.int64) if first else tf.constant(0, tf.int64)
+
+    return int(strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(own), axis=None))
+
+
 def distribute(strategy, dataset):
     """Splits global batches over the replicas, in order.
 

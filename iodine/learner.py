@@ -5,7 +5,7 @@ import sys
 
 import tensorflow as tf
 
-from iodine.devices import num_workers, replica_local_variables
+from iodine.devices import num_workers, replica_local_variables, value_of_chief
 from iodine.modules.utils import UserError
 
 MAX_GRADIENT_NORM = 5.0
@@ -175,6 +175,10 @@ class Learner(tf.Module):
             scalars = self._step_without_xla_if_need_be(next(batches))
             return {name: value[None] for name, value in scalars.items()}
         return self._steps_in_one_call(batches, num_steps)
+
+    def wait_for_peers(self):
+        """Returns when all workers have called it."""
+        value_of_chief(self.strategy, 0)
 
     def anyone_signalled(self, scalars):
         """Whether any worker was asked to stop before the step that gave these scalars."""

@@ -5,26 +5,8 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
-from iodine.modules.utils import UserError
 from multi_object_datasets import pictures
 from multi_object_datasets.errors import DatasetError
-
-
-def picture_paths(images):
-    """Returns the paths of the pictures that `image=` names, see `pictures.picture_paths`.
-
-    Raises:
-      UserError: if it is no path at all, as a folder's name that looks like a number.
-      DatasetError: if there are no such pictures.
-    """
-    entries = images if isinstance(images, (list, tuple)) else [images]
-    for entry in entries:
-        if not hasattr(entry, "__fspath__") and not isinstance(entry, str):
-            raise UserError(
-                f"image={entry} names no file: it is a file, a folder, a glob, or a list of these "
-                "(a name that is a number needs its folder: image=./2024)"
-            )
-    return pictures.picture_paths(images)
 
 
 def read_pictures(paths, dataset):

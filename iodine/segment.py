@@ -11,6 +11,7 @@ from iodine import evaluation, own_pictures
 from iodine.modules import plotting
 from iodine.modules.overview import slot_colors
 from iodine.report import Report
+from multi_object_datasets.pictures import picture_paths
 
 NUM_SHOWN = 16  # pictures on the page
 
@@ -87,7 +88,7 @@ def segment(model, dataset, checkpoint, images, out, seed):
       model: a `Model`, restored.
       dataset: data set that it was trained on; its file is not read.
       checkpoint: path of the checkpoint that the model was restored from.
-      images: as for `own_pictures.picture_paths`.
+      images: as for `pictures.picture_paths`.
       out: directory to write to, new or empty. For each picture NAME_labels.png has the slot of
         each pixel as its palette index, and NAME.npz the arrays image [H, W, C] as the model saw
         it, masks [K, H, W] and components [K, H, W, C], float32 in [0, 1]. report.html shows the
@@ -98,7 +99,7 @@ def segment(model, dataset, checkpoint, images, out, seed):
       UserError: for a directory that holds something already.
       DatasetError: for pictures that cannot be used.
     """
-    paths = own_pictures.picture_paths(images)
+    paths = picture_paths(images)
     names, shown, errors = output_names(paths), [], {}
     report = Report(out, f"{type(model).__name__}: {checkpoint}")
     batches = own_pictures.batches(paths, dataset)

@@ -10,6 +10,7 @@ from iodine import evaluation, latents, own_pictures
 from iodine.modules import plotting
 from iodine.objects import match_objects, select_objects
 from iodine.report import Report
+from multi_object_datasets.pictures import picture_paths
 
 NUM_SCENES = 4  # held-out scenes to show
 NUM_PICTURES = 8  # pictures of one's own to show
@@ -238,7 +239,7 @@ def visualize(model, dataset, checkpoint, images, out, num_images, seed):
       model: a `Model`, restored.
       dataset: data set of `iodine.modules.data`; with pictures its file is not read.
       checkpoint: path of the checkpoint that the model was restored from.
-      images: pictures to show instead of held-out scenes, as for `own_pictures.picture_paths`, the
+      images: pictures to show instead of held-out scenes, as for `pictures.picture_paths`, the
         first ones if there are many; or None.
       out: directory to write to, new or empty; report-STEP beside the checkpoint if None.
       num_images: number of scenes for metrics and projections.
@@ -252,7 +253,7 @@ def visualize(model, dataset, checkpoint, images, out, num_images, seed):
         batch = next(dataset("test").as_numpy_iterator())
         batch = tf.nest.map_structure(lambda x: x[:NUM_SCENES], batch)
     else:
-        paths = own_pictures.picture_paths(images)
+        paths = picture_paths(images)
         read = itertools.islice(own_pictures.read_pictures(paths, dataset), NUM_PICTURES)
         numbers, pictures = zip(*read)
         batch = {"image": np.stack(pictures)}  # [B, 1, H, W, C]

@@ -6,8 +6,8 @@ from PIL import Image
 
 from iodine import own_pictures
 from iodine.modules import data
-from iodine.modules.utils import UserError
 from multi_object_datasets.errors import DatasetError
+from multi_object_datasets.pictures import picture_paths
 
 
 def save(folder, *names):
@@ -41,7 +41,7 @@ def test_pictures_are_framed_as_the_data_set_says(tmp_path):
 def test_batches_number_the_pictures_whatever_is_skipped(tmp_path, capfd):
     save(tmp_path, "a.png", "c.png", "d.png", "e.png")
     (tmp_path / "b.png").write_text("no picture")
-    paths = own_pictures.picture_paths(tmp_path)
+    paths = picture_paths(tmp_path)
     dataset = data.ImageFolder("nowhere", 3, [6, 9], on_error="skip")
     batches = list(own_pictures.batches(paths, dataset))
     assert [numbers.tolist() for _, numbers in batches] == [[0, 2, 3], [4]]
@@ -52,9 +52,3 @@ def test_batches_number_the_pictures_whatever_is_skipped(tmp_path, capfd):
     strict = data.ImageFolder("nowhere", 3, [6, 9])
     with pytest.raises(DatasetError, match="b.png: .*data.on_error=skip leaves it out"):
         list(own_pictures.batches(paths, strict))
-
-
-@pytest.mark.parametrize("value", [2024, ["a.png", 1.5], True])
-def test_what_is_no_path_is_refused(value):
-    with pytest.raises(UserError, match="names no file"):
-        own_pictures.picture_paths(value)

@@ -74,9 +74,7 @@ class SceneDataset:
             raise UserError("data: batch_size must be at least 1, held_out 0")
         if self.shuffle_buffer is not None and self.shuffle_buffer < 1:
             raise UserError("data.shuffle_buffer must be at least 1, or None for no shuffling")
-        self.image_dim = tuple(self.image_dim)
-        if len(self.image_dim) != 2 or min(self.image_dim) < 1:
-            raise UserError(f"data.image_dim must be [height, width], not {self.image_dim}")
+        self.image_dim = _as_image_dim(self.image_dim)
         if self.crop_region is not None:
             self.crop_region = _as_crop_region(self.crop_region)
         for name, known in (("framing", FRAMINGS), ("on_error", ("raise", "skip"))):
@@ -84,6 +82,8 @@ class SceneDataset:
                 raise UserError(
                     f"data.{name} must be {' or '.join(known)}, not {getattr(self, name)}"
                 )
+        if self.cache is True:
+            raise UserError("data.cache must be a directory, None for the file's own, or False")
         fewest, most = self.min_num_objects, self.max_num_objects
         if fewest is not None and most is not None and fewest > most:
             raise UserError(
@@ -285,6 +285,17 @@ class SceneDataset:
         elif self.shuffle_buffer:
             stream = stream.shuffle(self.shuffle_buffer, seed)
         return stream.repeat().batch(self.batch_size, drop_remainder=True).skip(start_step)
+
+
+def _as_image_dim(image_dim):
+    """Returns a size as a tuple; raises UserError where it is none."""
+    try:
+        height, width = image_dim
+        if int(height) == height > 0 and int(width) == width > 0:
+            return int(height), int(width)
+    except (TypeError, ValueError):
+        pass
+    raise UserError(f"data.image_dim must be [height, width], not {image_dim}")
 
 
 def _as_crop_region(crop_region):
