@@ -23,7 +23,7 @@ from sacred.utils import (
     set_by_dotted_path,
 )
 
-from iodine import configurations
+from iodine import configurations, terminal
 from iodine.modules.provenance import check_never_trained_on
 from iodine.modules.utils import UserError, build, did_you_mean
 from iodine.training import Interrupted, WorkerLost
@@ -62,6 +62,7 @@ class CommandLineExperiment(Experiment):
         if kwargs.get("options") is None:
             return super().run(*args, **kwargs)
         command, updates, named_configs = args
+        terminal.print_whatever_the_encoding()
         try:
             updates = checked_updates(updates, default_config(named_configs))
             return super().run(command, updates, named_configs, **kwargs)
@@ -323,12 +324,12 @@ def evaluate(eval_images, factor_regression, out, seed):
         raise UserError(f"the directory of out={out} does not exist")
     dataset, model = restored_model(for_testing=True)
     report = evaluation.evaluate(model, dataset, eval_images, seed, factor_regression)
-    print(evaluation.format_report(report, model.METRICS))
     if out:
         temporary = f"{out}.part"
         with open(temporary, "w") as file:
             json.dump(report, file, indent=1)
         os.replace(temporary, out)
+    print(evaluation.format_report(report, model.METRICS))
     return report["ari_nobg"]["mean"] if "ari_nobg" in report else report["mse"]["mean"]
 
 

@@ -206,9 +206,6 @@ def test_a_run_of_its_own_is_never_trained_over_and_evaluates(capsys, tmp_path):
         for line in stdout.splitlines()
     )
 
-    line = error_line(capsys, "evaluate", *tiny.arguments(**{**trained, "eval_images": 9}))
-    assert "eval_images=9" in line
-    assert "2 scenes" in line
     nowhere = tmp_path / "no" / "report.json"
     line = error_line(capsys, "evaluate", *tiny.arguments(**trained, out=nowhere))
     assert "does not exist" in line
