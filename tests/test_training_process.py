@@ -35,7 +35,7 @@ def finished(tmp_path_factory):
 def wait_for_step(process, step):
     """Reads a training process's output until it has printed this step."""
     for line in process.stdout:
-        if line.split()[0] == str(step):
+        if line.split()[:1] == [str(step)]:
             return
     raise AssertionError(process.stderr.read())
 
