@@ -1,5 +1,7 @@
 """Evaluation of a trained model on held-out scenes."""
 
+import sys
+
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
@@ -18,29 +20,29 @@ def pad_batch(batch, batch_size):
     return tf.nest.map_structure(pad, batch)
 
 
-def first_scenes(batches, num_images, batch_size):
-    """Yields the first scenes of a data set in batches of one size, filling up the last.
+def first_scenes(batches, num_images):
+    """Yields the first scenes of a data set.
 
     Args:
-      batches: `tf.data.Dataset` of batches of up to batch_size scenes.
+      batches: `tf.data.Dataset` of batches.
       num_images: number of scenes in all.
-      batch_size: number of scenes in each batch.
 
     Yields:
-      (batch of NumPy arrays, number of its scenes that count).
+      (batch of NumPy arrays, numbers of its scenes int32 [n]).
 
     Raises:
       UserError: if there are fewer scenes.
     """
-    remaining = num_images
+    done = 0
     for batch in batches.as_numpy_iterator():
-        count = min(len(batch["image"]), remaining)
-        yield pad_batch(batch, batch_size), count
-        remaining -= count
-        if not remaining:
+        count = min(len(batch["image"]), num_images - done)
+        numbers = np.arange(done, done + count, dtype=np.int32)
+        yield tf.nest.map_structure(lambda x, n=count: x[:n], batch), numbers
+        done += count
+        if done == num_images:
             return
     raise UserError(
-        f"eval_images={num_images}, but only {num_images - remaining} scenes are held out: "
+        f"eval_images={num_images}, but only {done} scenes are held out: "
         "lower eval_images, or evaluate on a file of more scenes (data.path=FILE)"
     )
 
@@ -64,40 +66,66 @@ def scene_noise(model, numbers, seed):
     return tf.stack([draw(number) for number in tf.unstack(numbers)], axis=1)
 
 
+def infer(model, batches, seed, select):
+    """Runs a model on scenes, batch by batch.
+
+    Args:
+      model: a `Model`, restored.
+      batches: yields (batch of NumPy arrays, numbers of its scenes int32 [n]); none is larger than
+        the first.
+      seed: of the noise.
+      select: function of what `model.eval` returned that picks tensors [B, ...], nested as it
+        likes; nothing else is computed.
+
+    Yields:
+      (numbers of a batch's scenes, what was picked, as NumPy arrays [n, ...]).
+    """
+
+    @tf.function(autograph=False)
+    def infer_batch(batch, numbers):
+        return select(model.eval(batch, scene_noise(model, numbers, seed)))
+
+    batch_size = None
+    for batch, numbers in batches:
+        count, batch_size = len(numbers), batch_size or len(numbers)
+        padded = pad_batch((batch, numbers), batch_size)
+        picked = infer_batch(*tf.nest.map_structure(tf.constant, padded))
+        yield numbers, tf.nest.map_structure(lambda x, n=count: x.numpy()[:n], picked)
+
+
 def run_model(model, batches, num_images, seed, select):
     """Runs a model on scenes, with a progress bar.
 
     Args:
-      model: a `Model`, restored.
-      batches: yields (batch of NumPy arrays, number of its scenes that count).
+      model, batches, seed: as for `infer`.
       num_images: number of scenes in all.
-      seed: of the noise.
-      select: function of what `model.eval` returned that picks tensors [B, ...], {name: tensor};
-        nothing else is kept in memory.
+      select: as for `infer`, returning {name: tensor}.
 
     Returns:
       {name: array [num_images, ...]}.
     """
-
-    @tf.function(autograph=False)
-    def infer(batch, numbers):
-        return select(model.eval(batch, scene_noise(model, numbers, seed)))
-
-    results, done = [], 0
-    with tqdm(total=num_images, unit="image", disable=None) as bar:
-        for batch, count in batches:
-            numbers = np.arange(done, done + len(batch["image"]), dtype=np.int32)
-            result = infer(tf.nest.map_structure(tf.constant, batch), tf.constant(numbers))
-            results.append({name: value.numpy()[:count] for name, value in result.items()})
-            done += count
-            bar.update(count)
+    results = []
+    with progress_bar(num_images, "image") as bar:
+        for numbers, picked in infer(model, batches, seed, select):
+            results.append(picked)
+            bar.update(len(numbers))
     return {name: np.concatenate([r[name] for r in results]) for name in results[0]}
 
 
+def progress_bar(total, unit):
+    """A progress bar on stderr, if that is a terminal."""
+    return tqdm(total=total, unit=unit, disable=None, file=sys.__stderr__)
+
+
 def select_metrics(info):
-    """Picks the metrics, {name: [B, T]}, of what `model.eval` returned."""
-    kl = tf.reduce_sum(info["losses"]["kl"], axis=-1)  # over slots
-    return {**info["metrics"], "recons": info["losses"]["recons"], "kl": kl}
+    """Picks the metrics, {name: [B, T]}, of what `model.eval` returned.
+
+    Those are its metrics, and its losses of each image; kl is summed over slots.
+    """
+    losses = {name: info["losses"][name] for name in ("recons", "kl") if name in info["losses"]}
+    if "kl" in losses:
+        losses["kl"] = tf.reduce_sum(losses["kl"], axis=-1)
+    return {**info["metrics"], **losses}
 
 
 def mean_and_stderr(values):
@@ -161,7 +189,7 @@ def evaluate(model, dataset, num_images, seed, regress=False):
     Raises:
       UserError: if fewer scenes are held out, or there are no factors to regress.
     """
-    regressor, batch_size = model.factor_evaluator, dataset.batch_size
+    regressor = model.factor_evaluator
 
     def select(info):
         selected = select_metrics(info)
@@ -173,7 +201,7 @@ def evaluate(model, dataset, num_images, seed, regress=False):
 
     if regress and not regressor:
         raise UserError("factor_regression needs a model.factor_evaluator that names the factors")
-    batches = first_scenes(dataset("test"), num_images, batch_size)
+    batches = first_scenes(dataset("test"), num_images)
     values = run_model(model, batches, num_images, seed, select)
     report = {name: mean_and_stderr(values[name]) for name in model.METRICS if name in values}
     report["num_images"] = num_images
@@ -185,7 +213,7 @@ def evaluate(model, dataset, num_images, seed, regress=False):
     report["factors"] = factor_scores(regressor, objects)
     if regress:
         num_train = factor_regression.TRAIN_SCENES_PER_TEST_SCENE * num_images
-        batches = first_scenes(dataset("train", seed=seed), num_train, batch_size)
+        batches = first_scenes(dataset("train", seed=seed), num_train)
         train = run_model(
             model, batches, num_train, seed + 1, lambda i: match_objects(i, model.num_background)
         )

@@ -389,13 +389,28 @@ def export_reference(checkpoint_dir, out):
 def visualize(checkpoint_dir, image, out, eval_images, seed):
     """Writes figures of a trained model, and report.html; image=FILE shows a picture of your own.
 
-    Several pictures are a list: 'image=["a.png", "b.png"]'. out=DIR is where the files go.
+    image= also takes a folder, a glob, or a list: 'image=["a.png", "b.png"]'. out=DIR is where the
+    files go.
     """
     from iodine import checkpoints, visualization
 
     path = checkpoints.latest_checkpoint(checkpoint_dir)
     dataset, model = restored_model(for_testing=image is None)
     visualization.visualize(model, dataset, path, image, out, eval_images, seed)
+
+
+@ex.command(unobserved=True)
+def segment(checkpoint_dir, image, out, seed):
+    """Writes what each slot holds of pictures to out=DIR; image=FILE, FOLDER, GLOB or a list."""
+    from iodine import checkpoints, segment
+
+    if image is None:
+        raise UserError("say which pictures: image=FILE, FOLDER or GLOB, or a list of these")
+    if out is None:
+        raise UserError("say where to write: out=DIR, for example out=slots")
+    path = checkpoints.latest_checkpoint(checkpoint_dir)
+    dataset, model = restored_model()
+    segment.segment(model, dataset, path, image, out, seed)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Packing keeps every scene exactly, and notices a changed file and a damaged cache."""
 
-import concurrent.futures
 import os
 import signal
 import subprocess
@@ -15,7 +14,6 @@ from iodine.modules import data
 from multi_object_datasets import (
     balls,
     clevr_with_masks,
-    files,
     image_ops,
     multi_dsprites,
     objects_room,
@@ -244,23 +242,6 @@ def test_three_that_want_the_same_cache_pack_once(tmp_path):
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert_holds(pack.open_scenes(source), scenes)
     assert len(os.listdir(tmp_path)) == 3
-
-
-def test_a_lock_that_was_waited_for_still_keeps_others_out(tmp_path):
-    # A lock file that its holder removes on leaving would let the second and the third in together.
-    inside, most = 0, 0
-
-    def enter(_):
-        nonlocal inside, most
-        with files.only_one_process(tmp_path / "file"):
-            inside += 1
-            most = max(most, inside)
-            time.sleep(0.01)
-            inside -= 1
-
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        list(pool.map(enter, range(24)))
-    assert most == 1
 
 
 def test_the_command_packs_with_the_usual_crop_and_names_what_it_cannot(tmp_path):

@@ -34,6 +34,6 @@ def base():
     eval_images = 320  # scenes that `evaluate` and `visualize` use
     factor_regression = False  # whether `evaluate` fits linear models of the factors
     out = None  # where a command writes its results
-    image = None  # picture file, or list of them, for `visualize`
+    image = None  # pictures for `visualize` and `segment`: file, folder, glob, or a list
     reference_checkpoint = None  # what `convert` reads
     reference_batch_size = None  # scenes on each device when that was trained; None: batch_size
