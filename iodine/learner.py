@@ -6,6 +6,7 @@ import sys
 import tensorflow as tf
 
 from iodine.devices import num_workers, replica_local_variables, value_of_chief
+from iodine.modules.batches import expand
 from iodine.modules.utils import UserError
 
 MAX_GRADIENT_NORM = 5.0
@@ -125,6 +126,7 @@ class Learner(tf.Module):
         return (self._compiled if self.xla else self._loss_and_gradients)(batch, noise)
 
     def _replica_step(self, batch, noise):
+        batch = expand(batch)
         # Sums over replicas come before and after what XLA compiles, which cannot compile them.
         scalars, gradients = self._replica_gradients(self.model.observe(batch), noise)
         if self.strategy.num_replicas_in_sync > 1:
@@ -143,7 +145,8 @@ class Learner(tf.Module):
         """Updates the parameters once.
 
         Args:
-          batch: an element of what `devices.distribute` returns.
+          batch: an element of what `devices.distribute` returns, compact or not (see
+            `iodine.modules.batches.expand`).
           noise: standard-normal, of the model's `noise_shape(global B)`, drawn from seed and step
             if None.
 

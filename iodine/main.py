@@ -277,12 +277,15 @@ def main(strategy, checkpoint_dir, continue_run, gpu_memory_growth, _config, _ru
     """Trains a model."""
     from iodine import devices, runs
 
-    build_parts()  # A mistake in the config shows before anything is made.
+    devices.set_memory_growth(gpu_memory_growth)
+    # SQL observers count from 0.
+    run_id = 1 if _run._id is None else _run._id
+    directory, go_on = runs.checkpoint_directory(checkpoint_dir, continue_run, run_id)
     if _run._id is None and not continue_run:
         _run.run_logger.warning("No observer gives this run an id, so its directory ends in _1")
-    directory, go_on = runs.checkpoint_directory(checkpoint_dir, continue_run, _run._id or 1)
-    devices.set_memory_growth(gpu_memory_growth)
     strategy = devices.create_strategy(strategy)
+    with devices.replica_local_variables(strategy):
+        build_parts()  # A mistake in the config shows before anything is made.
     _run.info["checkpoint_dir"] = os.path.abspath(directory)
     _run.info["tensorflow"] = {"logdirs": [os.path.abspath(directory)]}
     claim = runs.claimed(directory) if devices.is_chief(strategy) else contextlib.nullcontext()

@@ -102,7 +102,11 @@ def differences_from(recorded, config):
 
     def flat(nested):
         entries = json.loads(json.dumps(nested, default=str))
-        return {k: v for k, v in iterate_flattened(entries) if k.split(".")[0] not in HOUSEKEEPING}
+        return {
+            key: value
+            for key, value in iterate_flattened(entries)
+            if key.split(".")[0] not in HOUSEKEEPING and key != "data.cache"
+        }
 
     if not recorded:
         return []

@@ -203,7 +203,9 @@ def train(
             f"'{checkpoint_dir}' has been trained for {step} steps already: "
             f"set stop_after_steps above that"
         )
-    batches = distribute(strategy, dataset("train", seed=int(progress.seed), start_step=step))
+    # Compact, to be expanded on the device, where masks are ten times as large.
+    train_batches = dataset("train", int(progress.seed), step, compact=True)
+    batches = distribute(strategy, train_batches)
     bar = ProgressBar(step, last_step or stop_after_steps, batch_size)
     means = {}
     if stage is not None and writer:

@@ -151,7 +151,7 @@ def test_a_file_that_cannot_be_read_is_named_with_its_record(capsys, tmp_path, d
 
 def test_continuing_without_a_checkpoint_is_refused(capsys, tmp_path):
     words = tiny.arguments(continue_run=True, checkpoint_dir=tmp_path / "nothing")
-    assert f"no checkpoint directory '{tmp_path / 'nothing'}'" in error_line(capsys, *words)
+    assert f"no checkpoint at '{tmp_path / 'nothing'}'" in error_line(capsys, *words)
     assert not (tmp_path / "nothing").exists()
 
 
