@@ -53,7 +53,7 @@ def read_config(name, overrides):
         updates, positional = get_config_updates(overrides)
         if positional:
             raise UserError(f"'{positional[0]}' is no override: write key=value")
-        main.check_types(convert_to_nested_dict(updates), main.get_config(name))
+        updates = main.checked_updates(convert_to_nested_dict(updates), main.get_config(name))
         return main.get_config(name, updates)
     except ConfigAddedError as error:
         raise UserError(main.unknown_key(error)) from error

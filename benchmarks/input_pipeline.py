@@ -101,23 +101,23 @@ def rate(batches, batch_size, seconds):
     return count / (time.perf_counter() - start)
 
 
-def measure(constructor, serialised, repeats, seconds, **options):
+def measure(constructor, serialised, repeats, batch_size, seconds):
     """Returns the rates of plain loop, stream, packed and packing, each the median of three.
 
     Args:
       constructor: data set of `iodine.modules.data`.
       serialised: records to write, `repeats` times over.
       repeats: see there.
+      batch_size: number of scenes in a batch.
       seconds: how long to measure each rate.
-      **options: of the data set.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "scenes.tfrecords")
         with tf.io.TFRecordWriter(path, "GZIP") as writer:
             for record in serialised * repeats:
                 writer.write(record)
-        packed = constructor(path=path, **options)
-        stream = constructor(path=path, cache=False, shuffle_buffer=8, **options)
+        packed = constructor(path, batch_size)
+        stream = constructor(path, batch_size, cache=False, shuffle_buffer=8)
         source = SceneFile(path, packed.scene_format, packed.image_dim, packed.crop_region)
         start = time.perf_counter()
         num_scenes = len(pack.open_scenes(source))
@@ -149,39 +149,17 @@ def main():
     rng = np.random.default_rng(0)
     room = made_up_scene(objects_room.SCENE_FORMATS["train"], rng)
     shape_scene = made_up_scene(shapes.SCENE_FORMAT, rng)
-    crop_region = pack.CLEVR_CROP_REGION
+    # Data set, serialised scenes, how often to write them, batch size.
     cases = {
-        "clevr_with_masks": (
-            data.CLEVR,
-            fixture("clevr6_small"),
-            32,
-            {"batch_size": 4, "image_dim": (128, 128), "crop_region": crop_region},
-        ),
-        "multi_dsprites": (
-            data.MultiDSprites,
-            fixture("multi_dsprites_small"),
-            512,
-            {"batch_size": 16, "image_dim": (64, 64)},
-        ),
-        "tetrominoes": (
-            data.Tetrominoes,
-            fixture("tetrominoes_small"),
-            1024,
-            {"batch_size": 128, "image_dim": (35, 35)},
-        ),
-        "objects_room": (
-            data.ObjectsRoom,
-            [room],
-            512,
-            {"batch_size": 16, "image_dim": (64, 64)},
-        ),
-        "shapes": (data.Shapes, [shape_scene], 2048, {"batch_size": 128, "image_dim": (28, 28)}),
+        "clevr_with_masks": (data.CLEVR, fixture("clevr6_small"), 32, 4),
+        "multi_dsprites": (data.MultiDSprites, fixture("multi_dsprites_small"), 512, 16),
+        "tetrominoes": (data.Tetrominoes, fixture("tetrominoes_small"), 1024, 128),
+        "objects_room": (data.ObjectsRoom, [room], 512, 16),
+        "shapes": (data.Shapes, [shape_scene], 2048, 128),
     }
     print(f"images/s on one core{'':9}plain loop   stream   packed  ratio  packing", flush=True)
-    for name, (constructor, serialised, repeats, options) in cases.items():
-        plain, stream, packed, packing = measure(
-            constructor, serialised, repeats, seconds, **options
-        )
+    for name, case in cases.items():
+        plain, stream, packed, packing = measure(*case, seconds)
         print(
             f"{name:<28}{plain:>11.1f}{stream:>9.0f}{packed:>9.0f}{packed / plain:>7.0f}"
             f"{packing:>9.0f}",

@@ -275,20 +275,18 @@ class CheckpointWriter:
     @property
     def latest(self):
         """Path of the latest good checkpoint, None if there is none yet."""
-        return self.manager.latest_checkpoint
+        return next(iter(checkpoints_in(self.directory)), None)
 
     def drop_latest(self):
-        """Takes the latest checkpoint back."""
-        spoiled = self.manager.latest_checkpoint
-        for file in glob.glob(f"{glob.escape(spoiled)}.*"):
+        """Takes the latest checkpoint back, at the end of a run."""
+        for file in glob.glob(f"{glob.escape(self.latest)}.*"):
             os.remove(file)
-        kept = [path for path in self.manager.checkpoints if path != spoiled]
-        tf.train.update_checkpoint_state(
-            self.directory, kept[-1] if kept else "", kept, save_relative_paths=True
-        )
-        self.manager = tf.train.CheckpointManager(
-            self.manager.checkpoint, self.directory, max_to_keep=MAX_TO_KEEP
-        )
+        # For those who ask TensorFlow for the latest one.
+        kept = checkpoints_in(self.directory)[::-1]
+        if kept:
+            tf.compat.v1.train.update_checkpoint_state(self.directory, kept[-1], kept)
+        else:
+            os.remove(os.path.join(self.directory, "checkpoint"))
 
     def save(self, step):
         """Writes a checkpoint and returns its path.

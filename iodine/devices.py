@@ -34,18 +34,25 @@ def create_strategy(name):
     if name == "multi_worker_mirrored":
         if not os.environ.get("TF_CONFIG"):
             raise UserError("strategy=multi_worker_mirrored needs the environment's TF_CONFIG")
-        try:
-            json.loads(os.environ["TF_CONFIG"])
-            return tf.distribute.MultiWorkerMirroredStrategy()
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UserError(
-                f"the environment's TF_CONFIG is no description of a cluster ({error}): "
-                '{"cluster": {"worker": ["HOST:PORT", ...]}, '
-                '"task": {"type": "worker", "index": 0}}'
-            ) from error
+        _check_cluster(os.environ["TF_CONFIG"])
+        return tf.distribute.MultiWorkerMirroredStrategy()
     raise UserError(
         f"unknown strategy '{name}', use auto, one_device, mirrored or multi_worker_mirrored"
     )
+
+
+def _check_cluster(description):
+    """Raises a `UserError` unless TF_CONFIG describes a cluster and a task of it."""
+    try:
+        described = json.loads(description)
+        task = described.get("task", {"type": "worker", "index": 0})
+        described["cluster"][task["type"]][int(task["index"])]
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise UserError(
+            "the environment's TF_CONFIG describes no cluster with this task "
+            f"({type(error).__name__}: {error}): "
+            '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}'
+        ) from error
 
 
 def set_memory_growth(growth):
@@ -103,6 +110,18 @@ def is_chief(strategy):
     return resolver.task_type == "worker" and not resolver.task_id and not has_chief
 
 
+def value_of_chief(strategy, value):
+    """The chief's integer, for all workers; a process alone keeps its own."""
+    if num_workers(strategy) == 1:
+        return value
+
+    def own():
+        first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+        return tf.constant(value, tf.int64) if first else tf.constant(0, tf.int64)
+
+    return int(strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(own), axis=None))
+
+
 def distribute(strategy, dataset):
     """Splits global batches over the replicas, in order.
 
@@ -115,6 +134,9 @@ def distribute(strategy, dataset):
     """
     num_replicas = strategy.num_replicas_in_sync
     if num_replicas == 1:
+        gpus = tf.config.list_logical_devices("GPU")
+        if gpus:
+            return iter(dataset.apply(tf.data.experimental.prefetch_to_device(gpus[0].name)))
         return iter(dataset.prefetch(tf.data.AUTOTUNE))
 
     def split(batch):

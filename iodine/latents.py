@@ -27,26 +27,38 @@ MIN_OBJECTS = 10  # fewer points make no picture
 # ---------------------------------------------------------------- traversals
 
 
+def can_traverse(model, info):
+    """Returns whether a model can decode slots that were changed, and says how sure it is of them.
+
+    Args:
+      model: a `Model`.
+      info: what its `eval` returned.
+    """
+    return hasattr(model, "decode") and "z_std" in info["latent"] and "kl" in info["losses"]
+
+
 def latent_kl(model, z_mean, z_std):
     """KL divergence of each latent from the prior, taking both for normal.
 
     Args:
-      model: an `IODINE`.
+      model: a `Model`; its prior is that of its `latent_dist`, a unit normal if it names none.
       z_mean, z_std: posterior mean and standard deviation, [..., Z].
 
     Returns:
       float32 [..., Z] in nats.
     """
-    prior = model.latent_dist(tf.zeros([model.latent_dist.num_params(model.n_z)]))
-    posterior = tfd.Normal(z_mean, z_std)
-    return tfd.kl_divergence(posterior, tfd.Normal(prior.mean(), prior.stddev())).numpy()
+    prior = tfd.Normal(0.0, 1.0)
+    if hasattr(model, "latent_dist"):
+        prior = model.latent_dist(tf.zeros([model.latent_dist.num_params(z_mean.shape[-1])]))
+        prior = tfd.Normal(prior.mean(), prior.stddev())
+    return tfd.kl_divergence(tfd.Normal(z_mean, z_std), prior).numpy()
 
 
 def traverse(model, z, slot, latent, image_shape, values=TRAVERSAL_VALUES):
     """Decodes a scene with one latent of one slot set to each of several values.
 
     Args:
-      model: an `IODINE`.
+      model: a `Model` that decodes.
       z: the scene's slots [K, Z].
       slot, latent: which one to change.
       image_shape: (H, W, C).
@@ -66,7 +78,7 @@ def traversal_plot(model, info, b=0, num_slots=3, num_latents=5, size=0.62):
     Labels count slots and latents from 1.
 
     Args:
-      model: an `IODINE`.
+      model: a `Model` that decodes.
       info: what its `eval` returned, as NumPy arrays.
       b: the scene.
       num_slots: how many slots to show.

@@ -5,7 +5,8 @@ import sys
 
 import tensorflow as tf
 
-from iodine.devices import num_workers, replica_local_variables
+from iodine.devices import num_workers, replica_local_variables, value_of_chief
+from iodine.modules.batches import expand
 from iodine.modules.utils import UserError
 
 SIGNALLED = "debug/signalled"
@@ -124,6 +125,7 @@ class Learner(tf.Module):
         return (self._compiled if self.xla else self._loss_and_gradients)(batch, noise)
 
     def _replica_step(self, batch, noise):
+        batch = expand(batch)
         # Sums over replicas come before and after what XLA compiles, which cannot compile them.
         scalars, gradients = self._replica_gradients(self.model.observe(batch), noise)
         if self.strategy.num_replicas_in_sync > 1:
@@ -144,7 +146,8 @@ class Learner(tf.Module):
         """Updates the parameters once.
 
         Args:
-          batch: an element of what `devices.distribute` returns.
+          batch: an element of what `devices.distribute` returns, compact or not (see
+            `iodine.modules.batches.expand`).
           noise: standard-normal, of the model's `noise_shape(global B)`, drawn from seed and step
             if None.
 
@@ -176,6 +179,10 @@ class Learner(tf.Module):
             scalars = self._step_without_xla_if_need_be(next(batches))
             return {name: value[None] for name, value in scalars.items()}
         return self._steps_in_one_call(batches, num_steps)
+
+    def wait_for_peers(self):
+        """Returns when all workers have called it."""
+        value_of_chief(self.strategy, 0)
 
     def anyone_signalled(self, scalars):
         """Whether any worker was asked to stop before the step that gave these scalars."""

@@ -1,5 +1,7 @@
 """The command line: `python -m iodine.main [COMMAND] with CONFIG key=value ...`."""
 
+import contextlib
+import functools
 import json
 import logging
 import os
@@ -11,16 +13,20 @@ from sacred import SETTINGS, Experiment
 from sacred.initialize import create_run
 from sacred.utils import (
     ConfigAddedError,
+    NamedConfigNotFoundError,
     SacredError,
     SacredInterrupt,
     convert_to_nested_dict,
     create_basic_stream_logger,
     get_by_dotted_path,
     iterate_flattened,
+    set_by_dotted_path,
 )
 
-from iodine import configurations
+from iodine import configurations, terminal
+from iodine.modules.provenance import check_never_trained_on
 from iodine.modules.utils import UserError, build, did_you_mean
+from iodine.training import Interrupted, WorkerLost
 from multi_object_datasets.errors import DatasetError, dataset_error_within
 
 __all__ = ["build", "ex", "get_config"]
@@ -32,6 +38,14 @@ SETTINGS.CONFIG.READ_ONLY_CONFIG = False
 logging.getLogger("absl").setLevel(logging.WARNING)
 
 NAMED_CONFIGS = ", ".join(config.name for config in configurations.NAMED_CONFIGS)
+
+
+# Entries that take some values alone, of whatever type.
+CHOICES = {"continue_run": (True, False, "auto"), "xla": ("auto", True, False)}
+PATHS = ("checkpoint_dir", "out", "image", "reference_checkpoint", "data.path")
+FEEDING = ("image_dim", "pixel_scale")  # what not every config has
+OBSERVER_PACKAGES = ("pymongo", "sqlalchemy")
+EXIT_WORKER_LOST = 75  # what sysexits.h calls a temporary failure: the same command may go on
 
 
 class Terminated(SacredInterrupt):
@@ -47,14 +61,25 @@ class CommandLineExperiment(Experiment):
     def run(self, *args, **kwargs):
         if kwargs.get("options") is None:
             return super().run(*args, **kwargs)
-        _, updates, named_configs = args
+        command, updates, named_configs = args
+        terminal.print_whatever_the_encoding()
         try:
-            check_types(updates, create_run(self, "main", {}, named_configs).config)
-            return super().run(*args, **kwargs)
+            updates = checked_updates(updates, default_config(named_configs))
+            return super().run(command, updates, named_configs, **kwargs)
         except ConfigAddedError as error:
             sys.exit(f"error: {unknown_key(error)}")
         except (UserError, DatasetError) as error:
             sys.exit(f"error: {error}")
+        except ModuleNotFoundError as error:
+            if error.name not in OBSERVER_PACKAGES:
+                raise
+            sys.exit(
+                f"error: this observer needs {error.name}: "
+                'pip install -e ".[observers]" (or pip install "iodine[observers]")'
+            )
+        except WorkerLost as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(EXIT_WORKER_LOST)
         except tf.errors.OpError as error:
             if (cause := dataset_error_within(error)) is None:
                 raise
@@ -69,31 +94,81 @@ class CommandLineExperiment(Experiment):
             sys.exit(f"error: {error}")
 
 
-def check_types(updates, defaults):
-    """Refuses updates of another type than the entries that they replace.
+def default_config(named_configs):
+    """The config without the user's values.
+
+    Raises:
+      UserError: if a named config is none, or a config file is not there or cannot be read.
+    """
+    try:
+        return create_run(ex, "main", {}, named_configs).config
+    except NamedConfigNotFoundError as error:
+        name = next(n for n in named_configs if n not in ex.named_configs)
+        raise UserError(
+            f"there is no config '{name}'{did_you_mean(name, ex.named_configs)} "
+            f"(a JSON file, or one of {NAMED_CONFIGS})"
+        ) from error
+    except (KeyError, ValueError, OSError) as error:
+        files = [name for name in named_configs if "." in name]
+        raise UserError(
+            f"the config file {', '.join(files)} is not there or cannot be read: {error}"
+        ) from error
+
+
+def checked_updates(updates, defaults):
+    """Returns the user's values, refusing those of another type than what they replace.
 
     Args:
       updates: nested dict of the user's values.
       defaults: the config without them.
 
+    Returns:
+      The updates, with whole floats such as 1e5 as integers where an integer is due.
+
     Raises:
-      UserError: for the first such entry. None is always taken, a whole number for a float, and a
-        list for a number, as the networks take one a layer. A string's place may be taken by
-        anything, since `iter_loss_weight` is one or a number.
+      UserError: for the first entry that does not fit. None is always taken, a whole number for a
+        float, and a list for a number, as the networks take one a layer. A string's place may be
+        taken by anything, since `iter_loss_weight` is one or a number.
     """
+    checked = {}
     for key, value in iterate_flattened(updates):
         default = get_by_dotted_path(defaults, key)
-        kind = type(default)
-        if value is None or kind in (str, type(None)) or isinstance(value, kind):
-            fits = not (kind is int and isinstance(value, bool))
-        elif kind is float:
-            fits = isinstance(value, int)
-        elif kind in (list, tuple) and isinstance(value, str):
-            fits = key == "data.path"  # files may be one or several
-        else:
-            fits = isinstance(value, (list, tuple)) and kind in (int, list, tuple)
-        if not fits:
-            raise UserError(f"{key} has to be of type {kind.__name__}, not {value!r}")
+        if key in FEEDING and default is None:
+            raise UserError(f"{key} means nothing to this config, whose model has no such value")
+        if key in CHOICES:
+            if value not in CHOICES[key]:
+                raise UserError(f"{key}={value!r}: use {', '.join(map(str, CHOICES[key]))}")
+        elif key in PATHS:
+            check_path(key, value)
+        elif key == "seed":
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
+                raise UserError(f"seed={value!r}: use a whole number from 0 to {2**31 - 1}")
+        elif key.split(".")[0] != "stages":
+            value = fitting(key, value, type(default))
+        set_by_dotted_path(checked, key, value)
+    return checked
+
+
+def fitting(key, value, kind):
+    """Returns a value as one of a type, for `checked_updates`."""
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if value is None or kind in (str, type(None)) or isinstance(value, kind):
+        fits = not (kind is int and isinstance(value, bool))
+    elif kind is float:
+        fits = isinstance(value, int)
+    else:
+        fits = isinstance(value, (list, tuple)) and kind in (int, list, tuple)
+    if not fits:
+        raise UserError(f"{key} has to be of type {kind.__name__}, not {value!r}")
+    return value
+
+
+def check_path(key, value):
+    """Refuses what is no path, such as the number that `out=2024` means."""
+    for path in value if isinstance(value, (list, tuple)) else [value]:
+        if path is not None and not isinstance(path, str):
+            raise UserError(f"""{key}={path!r} is no path: quote it, {key}='"{path}"'""")
 
 
 def unknown_key(error):
@@ -104,9 +179,11 @@ def unknown_key(error):
 
 
 ex = CommandLineExperiment("iodine")
-# A named config fills the base's empty plans, which Sacred would report entry by entry.
+# A named config fills empty plans, which Sacred would report entry by entry, and values of
+# other types have been checked.
+HUSHED = ("Added new config entry", "Changed type of config entry")
 ex.logger = create_basic_stream_logger()
-ex.logger.addFilter(lambda record: not record.getMessage().startswith("Added new config entry"))
+ex.logger.addFilter(lambda record: not record.getMessage().startswith(HUSHED))
 ex.config(configurations.base)
 ex.named_configs |= {config.name: config for config in configurations.NAMED_CONFIGS}
 
@@ -150,11 +227,8 @@ def check_config(_config):
 
 
 @ex.capture
-def build_parts(data, model, optimizer, gpu_memory_growth):
+def build_parts(data, model, optimizer):
     """Builds (dataset, model, optimizer) from the config's plans."""
-    from iodine import devices
-
-    devices.set_memory_growth(gpu_memory_growth)
     if not (data and model and optimizer):
         raise UserError(
             f"no config given: `python -m iodine.main with NAME`, NAME being one of {NAMED_CONFIGS}"
@@ -163,82 +237,71 @@ def build_parts(data, model, optimizer, gpu_memory_growth):
 
 
 @ex.capture
-def restored_model(checkpoint_dir):
-    """Builds (dataset, model), the model restored from the latest checkpoint."""
+def restored_model(checkpoint_dir, for_testing=False):
+    """Builds (dataset, model), the model restored from the latest checkpoint.
+
+    Args:
+      checkpoint_dir: of the config.
+      for_testing: whether held-out scenes of the data set are to test the model, which must not
+        have been trained on them.
+    """
     from iodine import checkpoints
 
     path = checkpoints.latest_checkpoint(checkpoint_dir)
     dataset, model, _ = build_parts()
     model.initialize(dataset.image_shape)
     checkpoints.restore(path, model=model)
-    model.refinement_batch_size = checkpoints.read_record(path).get(
-        "refinement_batch_size", model.refinement_batch_size
-    )
+    record = checkpoints.read_record(path)
+    model.refinement_batch_size = record.get("refinement_batch_size", model.refinement_batch_size)
+    if for_testing and (line := check_never_trained_on(record.get("data"), dataset)):
+        print(line, file=sys.stderr)
     return dataset, model
 
 
-@ex.capture
-def run_directory(checkpoint_dir, continue_run, _run):
-    """Directory of this run's checkpoints."""
-    if continue_run:
-        return checkpoint_dir
-    run_id = _run._id
-    if run_id is None:
-        run_id = 1
-        _run.run_logger.warning("No observer gives this run an id, so its directory ends in _1")
-    directory = f"{checkpoint_dir}_{run_id}"
-    if os.path.exists(os.path.join(directory, "checkpoint")):
-        raise UserError(
-            f"'{directory}' holds a run already: go on with it by continue_run=True "
-            f"checkpoint_dir={directory}, or choose another checkpoint_dir"
-        )
-    return directory
+def config_of_stage(run, differences):
+    """The config of a run with a stage's differences in it.
+
+    Args:
+      run: Sacred's run.
+      differences: {entry at the top of the config: value}.
+    """
+    updates = {**run.meta_info.get("config_updates", {}), **differences}
+    named_configs = run.meta_info.get("named_configs", [])
+    config = dict(create_run(ex, "main", updates, named_configs).config)
+    # Sacred draws a seed for each run that is not given one.
+    return {**config, "seed": run.config["seed"], "stages": run.config["stages"]}
 
 
 @ex.main
-def main(
-    strategy,
-    seed,
-    continue_run,
-    save_summaries_steps,
-    save_images_steps,
-    save_checkpoint_steps,
-    stop_after_steps,
-    steps_per_call,
-    xla,
-    _run,
-):
+def main(strategy, checkpoint_dir, continue_run, gpu_memory_growth, _config, _run):
     """Trains a model."""
-    from iodine import checkpoints, devices, training
+    from iodine import devices, runs
 
-    directory = run_directory()
-    if continue_run:
-        checkpoints.latest_checkpoint(directory)
+    devices.set_memory_growth(gpu_memory_growth)
+    # SQL observers count from 0.
+    run_id = 1 if _run._id is None else _run._id
+    directory, go_on = runs.checkpoint_directory(checkpoint_dir, continue_run, run_id)
+    if _run._id is None and not continue_run:
+        _run.run_logger.warning("No observer gives this run an id, so its directory ends in _1")
     strategy = devices.create_strategy(strategy)
-    tf.random.set_seed(seed)
     with devices.replica_local_variables(strategy):
-        dataset, model, optimizer = build_parts()
+        build_parts()  # A mistake in the config shows before anything is made.
     _run.info["checkpoint_dir"] = os.path.abspath(directory)
     _run.info["tensorflow"] = {"logdirs": [os.path.abspath(directory)]}
+    claim = runs.claimed(directory) if devices.is_chief(strategy) else contextlib.nullcontext()
     try:
-        means = training.train(
-            dataset,
-            model,
-            optimizer,
-            strategy,
-            seed,
-            directory,
-            continue_run,
-            stop_after_steps,
-            _run.log_scalar,
-            save_summaries_steps,
-            save_images_steps,
-            save_checkpoint_steps,
-            steps_per_call,
-            xla,
-        )
+        with claim:
+            means = runs.train(
+                _config,
+                functools.partial(config_of_stage, _run),
+                strategy,
+                "seed" in _run.meta_info.get("config_updates", {}),
+                directory,
+                go_on,
+                _run.log_scalar,
+            )
         return means.get("loss")  # Sacred's SqlObserver takes no result but a number.
-    except training.Interrupted as interrupted:
+    except Interrupted as interrupted:
         if interrupted.signal_number == signal.SIGINT:
             raise KeyboardInterrupt from None
         raise Terminated from None
@@ -262,14 +325,14 @@ def evaluate(eval_images, factor_regression, out, seed):
 
     if out and not os.path.isdir(os.path.dirname(os.path.abspath(out))):
         raise UserError(f"the directory of out={out} does not exist")
-    dataset, model = restored_model()
+    dataset, model = restored_model(for_testing=True)
     report = evaluation.evaluate(model, dataset, eval_images, seed, factor_regression)
-    print(evaluation.format_report(report, model.METRICS))
     if out:
         temporary = f"{out}.part"
         with open(temporary, "w") as file:
             json.dump(report, file, indent=1)
         os.replace(temporary, out)
+    print(evaluation.format_report(report, model.METRICS))
     return report["ari_nobg"]["mean"] if "ari_nobg" in report else report["mse"]["mean"]
 
 
@@ -327,13 +390,28 @@ def export_reference(checkpoint_dir, out):
 def visualize(checkpoint_dir, image, out, eval_images, seed):
     """Writes figures of a trained model, and report.html; image=FILE shows a picture of your own.
 
-    Several pictures are a list: 'image=["a.png", "b.png"]'. out=DIR is where the files go.
+    image= also takes a folder, a glob, or a list: 'image=["a.png", "b.png"]'. out=DIR is where the
+    files go.
     """
     from iodine import checkpoints, visualization
 
     path = checkpoints.latest_checkpoint(checkpoint_dir)
-    dataset, model = restored_model()
+    dataset, model = restored_model(for_testing=image is None)
     visualization.visualize(model, dataset, path, image, out, eval_images, seed)
+
+
+@ex.command(unobserved=True)
+def segment(checkpoint_dir, image, out, seed):
+    """Writes what each slot holds of pictures to out=DIR; image=FILE, FOLDER, GLOB or a list."""
+    from iodine import checkpoints, segment
+
+    if image is None:
+        raise UserError("say which pictures: image=FILE, FOLDER or GLOB, or a list of these")
+    if out is None:
+        raise UserError("say where to write: out=DIR, for example out=slots")
+    path = checkpoints.latest_checkpoint(checkpoint_dir)
+    dataset, model = restored_model()
+    segment.segment(model, dataset, path, image, out, seed)
 
 
 if __name__ == "__main__":

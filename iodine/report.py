@@ -69,7 +69,7 @@ class Report:
         """
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png")
-        self._write(f"{name}.png", buffer.getvalue())
+        self.write_file(f"{name}.png", buffer.getvalue())
         encoded = base64.b64encode(buffer.getvalue()).decode()
         # All figures at one scale, so that their texts are of one size.
         width = min(100.0, 100.0 * figure.get_figwidth() / PAGE_WIDTH)
@@ -87,9 +87,10 @@ class Report:
             f'<meta name="viewport" content="width=device-width"><title>{self.title}</title>'
             f"<style>{STYLE}</style></head>\n<body>\n<h1>{self.title}</h1>\n{body}\n</body>\n</html>\n"
         )
-        return self._write("report.html", page.encode())
+        return self.write_file("report.html", page.encode())
 
-    def _write(self, name, content):
+    def write_file(self, name, content):
+        """Writes a file, bytes, beside the page and returns its path."""
         path = os.path.join(self.directory, name)
         try:
             with open(path, "xb") as file:

@@ -135,6 +135,8 @@ def train(
     steps_per_call=1,
     xla="auto",
     record=None,
+    last_step=None,
+    stage=None,
 ):
     """Trains a model until `stop_after_steps`.
 
@@ -153,7 +155,10 @@ def train(
       save_checkpoint_steps: save every so many steps.
       steps_per_call: number of steps in one compiled call; has to divide the three periods.
       xla: as for `Learner`.
-      record: what checkpoints are to remember beside refinement_batch_size, a dict for JSON.
+      record: what checkpoints are to remember beside seed and refinement_batch_size, for JSON.
+      last_step: number of the last step of all stages, for the progress bar; stop_after_steps if
+        None.
+      stage: number of the stage, None where there is one alone.
 
     Returns:
       {name: mean}, the means that were logged last.
@@ -184,7 +189,11 @@ def train(
         restore(latest_checkpoint(checkpoint_dir), **state)
     writer = summaries = None
     if is_chief(strategy):
-        record = {**(record or {}), "refinement_batch_size": model.refinement_batch_size}
+        record = {
+            **(record or {}),
+            "seed": int(progress.seed),
+            "refinement_batch_size": model.refinement_batch_size,
+        }
         writer = CheckpointWriter(checkpoint_dir, record, **state)
         summaries = Summaries(checkpoint_dir, model, batch)
 
@@ -194,9 +203,13 @@ def train(
             f"'{checkpoint_dir}' has been trained for {step} steps already: "
             f"set stop_after_steps above that"
         )
-    batches = distribute(strategy, dataset("train", seed=int(progress.seed), start_step=step))
-    bar = ProgressBar(step, stop_after_steps, batch_size)
+    # Compact, to be expanded on the device, where masks are ten times as large.
+    train_batches = dataset("train", int(progress.seed), step, compact=True)
+    batches = distribute(strategy, train_batches)
+    bar = ProgressBar(step, last_step or stop_after_steps, batch_size)
     means = {}
+    if stage is not None and writer:
+        log_scalar("stage", stage, step)
     with catch_signals() as signals, bar.bar:
         while step < stop_after_steps:
             num_steps = next_num_steps(step, steps_per_call, stop_after_steps)
@@ -205,7 +218,10 @@ def train(
             except tf.errors.OpError as error:
                 if not learner.has_peers:
                     raise
-                raise WorkerLost(str(error).split("\n")[0]) from error
+                raise WorkerLost(
+                    f"another worker is gone ({str(error).splitlines()[0]}); go on from "
+                    f"{latest_checkpoint(checkpoint_dir)}"
+                ) from error
             step += num_steps
             stopping = learner.anyone_signalled(scalars) if learner.has_peers else bool(signals)
             last = stopping or step == stop_after_steps
@@ -224,11 +240,14 @@ def train(
                 bar.print(format_means(step, means, model.PRINTED))
                 for name, mean in means.items():
                     log_scalar(name, mean, step)
-                summaries.write_scalars({name: value[-1] for name, value in scalars.items()}, step)
+                shown = {name: value[-1] for name, value in scalars.items()}
+                summaries.write_scalars(shown if stage is None else shown | {"stage": stage}, step)
             if writer and step % save_images_steps == 0:
                 summaries.write_pictures(step)
             if stopping:
+                learner.wait_for_peers()
                 raise Interrupted(signals[0] if signals else signal.SIGTERM)
+    learner.wait_for_peers()  # what comes next may read the checkpoint
     return means
 
 

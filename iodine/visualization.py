@@ -1,87 +1,45 @@
 """Shows what a trained model does with held-out scenes, or with anyone's own pictures."""
 
+import itertools
 import os
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageOps
 
-from iodine import evaluation, latents
+from iodine import evaluation, latents, own_pictures, scene_runs
 from iodine.modules import plotting
-from iodine.modules.utils import UserError
 from iodine.objects import match_objects, select_objects
 from iodine.report import Report
+from multi_object_datasets.pictures import picture_paths
 
 NUM_SCENES = 4  # held-out scenes to show
-NUM_DETAILED = 2  # how many of them with iterations, inputs and traversals
+NUM_PICTURES = 8  # pictures of one's own to show
+NUM_DETAILED = 2  # how many of either with iterations, inputs and traversals
 NUM_SAMPLES = 16
 
 
-def read_picture(path, image_shape):
-    """Reads a picture file, crops its middle to the model's aspect ratio and resizes that.
-
-    Prints a line that says so.
-
-    Args:
-      path: any file that Pillow reads.
-      image_shape: (H, W, C) that the model was trained on.
-
-    Returns:
-      float32 [H, W, C] in [0, 1].
-
-    Raises:
-      UserError: if the file cannot be read or has another number of channels.
-    """
-    height, width, channels = image_shape
-    try:
-        with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(file)
-            if picture.mode in ("1", "P"):
-                picture = picture.convert("L" if picture.mode == "1" else "RGB")
-            picture.load()
-    # What Pillow raises for files of all kinds of wrong content.
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot read the picture '{path}': {reason}") from error
-    mode = {1: "L", 3: "RGB"}[channels]
-    if picture.mode != mode:
-        raise UserError(
-            f"the picture '{path}' has {len(picture.getbands())} channels (mode {picture.mode}), "
-            f"the model needs {channels} (mode {mode}): convert it first"
-        )
-    scale = min(picture.width / width, picture.height / height)
-    crop_width, crop_height = round(width * scale), round(height * scale)
-    left, top = (picture.width - crop_width) // 2, (picture.height - crop_height) // 2
-    print(
-        f"{path}: {picture.width}x{picture.height}, the middle {crop_width}x{crop_height} "
-        f"resized to {width}x{height}"
-    )
-    middle = picture.crop((left, top, left + crop_width, top + crop_height))
-    resized = middle.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(resized, np.float32).reshape(image_shape) / 255.0
-
-
-def run_model(model, batch, seed):
+def run_model(model, batch, seed, numbers=None):
     """Runs a model on a few scenes.
 
     Args:
       model: a `Model`, restored.
       batch: as for `Model.eval`.
       seed: of the noise.
+      numbers: of the scenes, int32 [B], that their noise depends on; 0, 1, ... if None.
 
     Returns:
       What `Model.eval` returns, as NumPy arrays.
     """
-    noise = evaluation.scene_noise(model, tf.range(len(batch["image"])), seed)
+    numbers = np.arange(len(batch["image"]), dtype=np.int32) if numbers is None else numbers
+    noise = scene_runs.scene_noise(model, tf.constant(numbers), seed)
     info = tf.function(model.eval, autograph=False)(batch, noise)
     return tf.nest.map_structure(lambda x: x.numpy(), info)
 
 
 def sample_prior(model, image_shape, seed):
     """Decodes draws from the prior: (images [N, 1, H, W, C], masks [N, K, H, W, 1])."""
-    shape = [NUM_SAMPLES, model.num_components, model.n_z]
-    noise = tf.random.stateless_normal(shape, seed=[seed, 1])
-    samples = model.sample_prior(NUM_SAMPLES, image_shape, noise)
+    tf.random.set_seed(seed)  # Each model draws noise of its own shape.
+    samples = model.sample_prior(NUM_SAMPLES, image_shape)
     return samples["recons"].numpy(), samples["pred_mask"].numpy()
 
 
@@ -112,33 +70,59 @@ def add_scenes(report, info, model, names):
         plotting.example_plot(info, range(num_scenes), mask_components=True),
         "The same, each component as far as its mask lets it through.",
     )
-    report.add_heading("Losses and metrics over the iterations")
-    report.add_figure(
-        "curves",
-        plotting.curves_plot(info, model.METRICS),
-        "Thin lines: the scenes above. Thick lines: their mean.",
-    )
+    num_steps = info["outputs"]["recons"].shape[1]
+    if num_steps > 1:
+        report.add_heading("Losses and metrics over the iterations")
+        report.add_figure(
+            "curves",
+            plotting.curves_plot(info, model.METRICS),
+            "Thin lines: the scenes above. Thick lines: their mean.",
+        )
     for b, name in enumerate(names):
+        add_details(report, info, model, b, name)
+
+
+def add_details(report, info, model, b, name):
+    """Adds what a model shows of one scene: iterations, inputs, traversals, those that it has.
+
+    Args:
+      report, info, model: as for `add_scenes`.
+      b: place of the scene in the batch.
+      name: of the scene.
+    """
+    figures = []
+    if info["outputs"]["recons"].shape[1] > 1:
+        figures.append(
+            (
+                "iterations",
+                plotting.iterations_plot(info, b),
+                "What each refinement makes of the scene. Left: image, reconstruction and, a row "
+                "for each slot, components. Right: masks and mask logits.",
+            )
+        )
+    if "inputs" in info:
+        figures.append(
+            (
+                "inputs",
+                plotting.inputs_plot(info, b),
+                "What the refinement network sees at the last refinement, a row for each slot. Red "
+                "is positive, blue negative; the constant inputs are left out.",
+            )
+        )
+    if latents.can_traverse(model, info):
+        figures.append(
+            (
+                "traversals",
+                latents.traversal_plot(model, info, b),
+                "Latent traversals: each row sets one latent to nine values and leaves all else as "
+                "it is. Slots in the order of their KL divergence, and within each slot the "
+                "latents with the highest, which the labels give.",
+            )
+        )
+    if figures:
         report.add_heading(f"{name} in detail")
-        report.add_figure(
-            f"iterations_{b + 1}",
-            plotting.iterations_plot(info, b),
-            "What each refinement makes of the scene. Left: image, reconstruction and, a row for "
-            "each slot, components. Right: masks and mask logits.",
-        )
-        report.add_figure(
-            f"inputs_{b + 1}",
-            plotting.inputs_plot(info, b),
-            "What the refinement network sees at the last refinement, a row for each slot. Red is "
-            "positive, blue negative; the constant inputs are left out.",
-        )
-        report.add_figure(
-            f"traversals_{b + 1}",
-            latents.traversal_plot(model, info, b),
-            "Latent traversals: each row sets one latent to nine values and leaves all else as it "
-            "is. Slots in the order of their KL divergence, and within each slot the latents with "
-            "the highest, which the labels give.",
-        )
+    for kind, figure, caption in figures:
+        report.add_figure(f"{kind}_{b + 1}", figure, caption)
 
 
 def add_samples(report, model, image_shape, seed):
@@ -177,37 +161,40 @@ def metric_rows(values, metrics):
     """A table of means over scenes, values being {metric: [N, T]}, metrics {metric: label}."""
     num_steps = values["mse"].shape[1]
     rows = [["metric", "mean ± standard error", *[f"after {t}" for t in range(num_steps)]]]
-    for name, label in metrics.items():
-        if name in values:
-            entry = evaluation.mean_and_stderr(values[name])
-            steps = [f"{value:.4g}" for value in entry["per_iteration"]]
-            rows.append([label, f"{entry['mean']:.4g} ± {entry['stderr']:.2g}", *steps])
+    for name, entry in evaluation.summarize(values, metrics).items():
+        steps = [f"{value:.4g}" for value in entry["per_iteration"]]
+        undefined = f" ({entry['num_undefined']} undefined)" if entry["num_undefined"] else ""
+        mean = f"{entry['mean']:.4g} ± {entry['stderr']:.2g}{undefined}"
+        rows.append([metrics[name], mean, *steps])
     return rows
 
 
 # ---------------------------------------------------------------- the whole
 
 
-def show_pictures(report, model, batch, names, seed):
+def show_pictures(report, model, batch, numbers, paths, seed):
     """Fills a report with what a model makes of pictures without ground truth.
 
     Args:
       report: `Report` to add to.
       model: a `Model`, restored.
       batch: {"image": [B, 1, H, W, C]}.
-      names: of the B pictures.
+      numbers: of the pictures among the paths, int32 [B].
+      paths: of all pictures that were named.
       seed: of the noise.
     """
-    info = run_model(model, batch, seed)
-    figures = {
-        "mse": info["metrics"]["mse"],
-        "recons": info["losses"]["recons"],
-        "kl": info["losses"]["kl"].sum(axis=-1),
-    }
-    rows = [["picture", *[model.METRICS[key] for key in figures]]]
-    rows += [[name, *[f"{v[b, -1]:.5g}" for v in figures.values()]] for b, name in enumerate(names)]
+    if len(numbers) < len(paths):
+        text = f"{len(numbers)} of {len(paths)} pictures; `segment` takes them all."
+        print(text)
+        report.add_text(text)
+    names = [os.path.basename(paths[number]) for number in numbers]
+    info = run_model(model, batch, seed, numbers)
+    values = evaluation.select_metrics(info)
+    values = {name: np.asarray(values[name]) for name in model.METRICS if name in values}
+    rows = [["picture", *[model.METRICS[name] for name in values]]]
+    rows += [[name, *[f"{v[b, -1]:.5g}" for v in values.values()]] for b, name in enumerate(names)]
     report.add_table(rows)
-    add_scenes(report, info, model, names)
+    add_scenes(report, info, model, names[:NUM_DETAILED])
 
 
 def show_held_out_scenes(report, model, dataset, batch, num_images, seed):
@@ -223,14 +210,11 @@ def show_held_out_scenes(report, model, dataset, batch, num_images, seed):
     """
 
     def select(info):
-        selected = evaluation.select_metrics(info)
-        if info["data"].get("factors"):
-            selected |= match_objects(info, model.num_background)
-        return selected
+        return match_objects(info, model.num_background) if info["data"].get("factors") else {}
 
     print(f"running {num_images} held-out scenes", flush=True)
-    batches = evaluation.first_scenes(dataset("test"), num_images, dataset.batch_size)
-    values = evaluation.run_model(model, batches, num_images, seed, select)
+    values = evaluation.score_held_out(model, dataset, num_images, seed, select)
+    num_images = len(values["mse"])
     report.add_text(f"Means over {num_images} held-out scenes, at the end and by refinements:")
     report.add_table(metric_rows(values, model.METRICS))
     num_detailed = min(NUM_DETAILED, len(batch["image"]))
@@ -245,37 +229,39 @@ def show_held_out_scenes(report, model, dataset, batch, num_images, seed):
         add_projections(report, (points, factors), kinds, seed)
 
 
-def visualize(model, dataset, checkpoint, pictures, out, num_images, seed):
+def visualize(model, dataset, checkpoint, images, out, num_images, seed):
     """Writes figures of a trained model as PNG files, and report.html, which shows them all.
 
     Args:
       model: a `Model`, restored.
       dataset: data set of `iodine.modules.data`; with pictures its file is not read.
       checkpoint: path of the checkpoint that the model was restored from.
-      pictures: path, or list of paths, of pictures to show instead of held-out scenes, or None.
+      images: pictures to show instead of held-out scenes, as for `pictures.picture_paths`, the
+        first ones if there are many; or None.
       out: directory to write to, new or empty; report-STEP beside the checkpoint if None.
       num_images: number of scenes for metrics and projections.
       seed: of noise, samples and projections.
 
     Raises:
-      UserError: for a picture that cannot be used, a directory that holds something already, or
-        too few held-out scenes.
+      UserError: for a directory that holds something already, or too few held-out scenes.
+      DatasetError: for pictures that cannot be used.
     """
-    if pictures is None:
+    if images is None:
         batch = next(dataset("test").as_numpy_iterator())
         batch = tf.nest.map_structure(lambda x: x[:NUM_SCENES], batch)
     else:
-        paths = [pictures] if isinstance(pictures, str) else pictures
-        images = [read_picture(path, dataset.image_shape) for path in paths]
-        batch = {"image": np.stack(images)[:, None]}  # [B, 1, H, W, C]
+        paths = picture_paths(images)
+        read = itertools.islice(own_pictures.read_pictures(paths, dataset), NUM_PICTURES)
+        numbers, pictures = zip(*read)
+        batch = {"image": np.stack(pictures)}  # [B, 1, H, W, C]
     if out is None:
         step = checkpoint.rsplit("-", 1)[-1]
         out = os.path.join(os.path.dirname(checkpoint), f"report-{step}")
-    report = Report(out, f"IODINE: {checkpoint}")
-    if pictures is None:
+    report = Report(out, f"{type(model).__name__}: {checkpoint}")
+    if images is None:
         show_held_out_scenes(report, model, dataset, batch, num_images, seed)
     else:
-        names = [os.path.basename(path) for path in paths]
-        show_pictures(report, model, batch, names, seed)
-    add_samples(report, model, dataset.image_shape, seed)
+        show_pictures(report, model, batch, np.int32(numbers), paths, seed)
+    if hasattr(model, "sample_prior"):
+        add_samples(report, model, dataset.image_shape, seed)
     print(f"wrote {report.write()}")

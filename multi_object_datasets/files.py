@@ -30,13 +30,20 @@ def expand(path):
         if not path:
             raise DatasetError("no file to read: the list of paths is empty")
         return [file for entry in path for file in expand(entry)]
-    path = os.path.expanduser(os.fspath(path))
+    path = expand_home(path)
     if os.path.exists(path) or not glob.has_magic(path):
         return [path]
     files = sorted(file for file in glob.glob(path) if not file.endswith(_OWN_SUFFIXES))
     if not files:
         raise DatasetError(f"{path}: no file has such a name")
     return files
+
+
+def expand_home(path):
+    """Returns a path as a string, `~` being the user's home; raises DatasetError if it is none."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise DatasetError(f"a path has to be text, not {path!r}")
+    return os.path.expanduser(os.fspath(path))
 
 
 @contextlib.contextmanager

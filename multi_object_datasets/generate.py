@@ -178,7 +178,7 @@ def generate(
       name: data set, one of `generators.NAMES`.
       num_examples: number of scenes.
       seed: non-negative int; scene i is a function of (name, variant, seed, split, i).
-      path: file to write, GZIP TFRecords as published; must not exist yet.
+      path: file to write, GZIP TFRecords as published; must not exist yet; `~` is the home.
       split: "train" or "test": the two draw from seeds apart.
       variant: one of the data set's variants, default its first.
       workers: number of processes, default the number of CPUs that this process may use.
@@ -199,7 +199,7 @@ def generate(
     ):
         if value < least:
             raise DatasetError(f"{label} must be at least {least}, not {value}")
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).expanduser()
     if path.exists():
         raise DatasetError(f"{path} exists; remove it or give another name")
 

@@ -124,6 +124,9 @@ def main(arguments=None):
         except DatasetError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 130
         print(f"{packed.path}: {len(packed)} scenes, {packed.nbytes / 1e6:.1f} MB")
     return 0
 
@@ -137,10 +140,14 @@ def _scene_file(path, options):
             clevr_with_masks.USUAL_IMAGE_DIM,
             clevr_with_masks.USUAL_CROP_REGION,
         )
+    if options.image_dim:
+        image_dim = options.image_dim
+    if min(image_dim) < 1:
+        raise DatasetError(f"--image-dim must be at least 1 1, not {image_dim[0]} {image_dim[1]}")
     if options.crop_region:
         top, bottom, left, right = options.crop_region
         crop_region = ((top, bottom), (left, right))
-    return SceneFile(path, scene_format, tuple(options.image_dim or image_dim), crop_region)
+    return SceneFile(path, scene_format, tuple(image_dim), crop_region)
 
 
 if __name__ == "__main__":

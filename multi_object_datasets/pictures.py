@@ -41,7 +41,7 @@ def picture_paths(images):
         if not images:
             raise DatasetError("no picture to read: the list of paths is empty")
         return [path for entry in images for path in picture_paths(entry)]
-    path = os.path.expanduser(os.fspath(images))
+    path = files.expand_home(images)
     if os.path.isdir(path):
         found = [str(file) for file in folder_files(path) if not is_mask(file)]
         if not found:

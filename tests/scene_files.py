@@ -5,6 +5,8 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from multi_object_datasets import tetrominoes
+
 PARITY = pathlib.Path(__file__).parent / "parity"
 
 
@@ -61,3 +63,19 @@ def write_scenes(path, scene_format, number, seed=0):
     rng = np.random.default_rng(seed)
     scenes = [random_scene(scene_format, rng) for _ in range(number)]
     return write(path, [serialise(scene, scene_format) for scene in scenes]), scenes
+
+
+def write_numbered_tetrominoes(tmp_path, number, visible=None):
+    """Writes random scenes whose feature value `x[0]` is their number; returns the path.
+
+    `visible` has the number of visible objects of each scene, default at random.
+    """
+    scene_format, rng = tetrominoes.SCENE_FORMAT, np.random.default_rng(0)
+    scenes = [random_scene(scene_format, rng) for _ in range(number)]
+    for i, scene in enumerate(scenes):
+        scene["x"][0] = i
+        if visible is not None:
+            scene["visibility"] = np.array(np.arange(4) <= visible[i], np.float32)
+    return write(
+        tmp_path / "scenes.tfrecords", [serialise(scene, scene_format) for scene in scenes]
+    )

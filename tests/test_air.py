@@ -11,7 +11,7 @@ from iodine.modules.utils import UserError
 
 B, N, H, W = 3, 2, 12, 10
 TINY = {
-    "num_components": N,
+    "num_components": N + 1,
     "n_z": 2,
     "patch_dim": [4, 5],
     "lstm_size": 5,
@@ -171,18 +171,20 @@ def test_a_call_and_eval_give_what_the_contract_says(estimator):
     _, scalars, _ = model(data)
     assert {"loss/total", "loss/mse", "loss/ari", "loss/ari_nobg", "count/accuracy"} <= set(scalars)
     assert all(value.shape == [] for value in scalars.values())
-    assert info["latent"]["z"].shape == info["latent"]["z_std"].shape == [B, 1, N, 3 + 2]
+    assert info["latent"]["z"].shape == info["latent"]["z_std"].shape == [B, 1, N + 1, 3 + 2]
     assert info["outputs"]["recons"].shape == [B, 1, 1, H, W, 1]
-    assert info["outputs"]["pred_mask"].shape == [B, 1, N, H, W, 1]
-    assert info["outputs"]["pred_mask_logits"].shape == [B, 1, N, H, W, 1]
-    assert info["outputs"]["components"].shape == [B, 1, N, H, W, 1]
-    assert info["losses"]["kl"].shape == [B, 1, N]
+    assert info["outputs"]["pred_mask"].shape == [B, 1, N + 1, H, W, 1]
+    assert info["outputs"]["pred_mask_logits"].shape == [B, 1, N + 1, H, W, 1]
+    assert info["outputs"]["components"].shape == [B, 1, N + 1, H, W, 1]
+    assert info["losses"]["kl"].shape == [B, 1, N + 1]
     names = {"elbo", "mse", "ari", "ari_nobg", "count_accuracy"}
     assert {name: value.shape for name, value in info["metrics"].items()} == dict.fromkeys(
         names, [B, 1]
     )
     assert set(info["data"]) == {"image", "true_mask", "visibility", "factors"}
     np.testing.assert_array_equal(info["counts"]["true"], [0, 1, 2])
+    masks = tf.reduce_sum(info["outputs"]["pred_mask"], axis=2)
+    np.testing.assert_allclose(masks, np.ones([B, 1, H, W, 1]), atol=1e-6)
 
 
 def test_without_ground_truth_there_are_no_metrics_of_it():
@@ -282,6 +284,7 @@ def test_more_objects_than_steps_are_allowed_and_said_once(capsys):
         ({"presence_prior": 1.0}, "between 0 and 1"),
         ({"bound_draws": 15}, "multiple of 10"),
         ({"rematerialize": True}, "rematerialize"),
+        ({"num_components": 1}, "at least 2"),
     ],
 )
 def test_a_value_that_is_none_is_refused(options, words):

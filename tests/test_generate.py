@@ -1,54 +1,19 @@
 """The generator's machinery: file format, determinism, resuming, refusals; real processes."""
 
-import json
-import os
-import pathlib
-import signal
-import subprocess
-import sys
-import time
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from multi_object_datasets import digits, generators
-from multi_object_datasets.cpus import available_cpus
 from multi_object_datasets.errors import DatasetError
 from multi_object_datasets.generate import generate
-from multi_object_datasets.generators import example, tetrominoes
+from multi_object_datasets.generators import example
 from multi_object_datasets.generators.worker import scene_rng
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-
-
-def command(*arguments):
-    return [sys.executable, "-m", "multi_object_datasets.generate", *map(str, arguments)]
-
-
-def run(*arguments, **environment):
-    """Runs the generator to its end; returns the finished process."""
-    return subprocess.run(
-        command(*arguments),
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-    )
+from tests.generator_process import assert_refused, run
 
 
 def records(path):
     return [record.numpy() for record in tf.data.TFRecordDataset(str(path), "GZIP")]
-
-
-def assert_refused(arguments, *words, **environment):
-    """The command prints one error line with these words and exits with 1."""
-    process = run(*arguments, **environment)
-    assert process.returncode == 1
-    (line,) = process.stderr.splitlines()
-    assert line.startswith("error: ")
-    for word in words:
-        assert word in line
 
 
 def test_serialised_scene_is_the_protobuf_message():
@@ -86,6 +51,12 @@ def one_byte_strings(*shape):
 SPRITES = ("x", "y", "shape", "visibility", "orientation", "scale")
 FORMATS = {
     ("tetrominoes", None): {
+        "image": one_byte_strings(35, 35, 3),
+        "mask": one_byte_strings(4, 35, 35, 1),
+        "color": floats(4, 3),
+        **{name: floats(4) for name in ("x", "y", "shape", "visibility")},
+    },
+    ("tetrominoes", "ambiguous"): {
         "image": one_byte_strings(35, 35, 3),
         "mask": one_byte_strings(4, 35, 35, 1),
         "color": floats(4, 3),
@@ -196,132 +167,10 @@ def test_seeds_and_splits_draw_other_scenes_and_the_count_does_not_matter(tmp_pa
     assert not set(scenes["long"]) & (set(scenes["other seed"]) | set(scenes["test"]))
 
 
-def test_killed_generation_continues_to_the_same_bytes(three_parts, tmp_path, capsys):
-    path, parts = tmp_path / "killed", tmp_path / "killed.parts"
-    arguments = "tetrominoes", "--num-examples", 5100, "--seed", 7, "--workers", 1, "--out", path
-    process = subprocess.Popen(command(*arguments), cwd=ROOT, stderr=subprocess.DEVNULL)
-    while not list(parts.glob("*.tfrecords")):
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not path.exists()
-    finished = len(list(parts.glob("*.tfrecords")))
-    assert 1 <= finished < 3
-    generate("tetrominoes", 5100, 7, path, workers=1)
-    assert not parts.exists()
-    drawn = capsys.readouterr().err.splitlines()  # Only the unfinished parts.
-    assert drawn == [f"killed: {count} of 5100 scenes" for count in (2500, 5000, 5100)[finished:]]
-    assert path.read_bytes() == three_parts.read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("scenes", "length", "problem"),
-    [(10, 0, "holds no records"), (10, 0.5, "is truncated"), (7, 1, "7 scenes, not 10")],
-)
-def test_a_part_that_a_crash_spoiled_is_drawn_again(
-    tmp_path, monkeypatch, capsys, scenes, length, problem
-):
-    monkeypatch.setattr(tetrominoes, "CHUNK_SIZE", 10)
-    generate("tetrominoes", 25, 7, tmp_path / "whole", workers=1)
-    parts = tmp_path / "crashed.parts"
-    parts.mkdir()
-    plan = {"name": "tetrominoes", "variant": None, "seed": 7, "split": "train"}
-    (parts / "plan.json").write_text(json.dumps({**plan, "num_examples": 25}))
-    generate("tetrominoes", scenes, 7, parts / "000000000.tfrecords", workers=1)
-    part = parts / "000000000.tfrecords"
-    os.truncate(part, int(length * part.stat().st_size))
-    generate("tetrominoes", 25, 7, tmp_path / "crashed", workers=1)
-    (line,) = (line for line in capsys.readouterr().err.splitlines() if "drawing it again" in line)
-    assert line.startswith(f"{part}: ") and problem in line
-    assert (tmp_path / "crashed").read_bytes() == (tmp_path / "whole").read_bytes()
-
-
-def test_a_second_generation_into_the_same_file_is_refused(tmp_path):
-    path = tmp_path / "scenes"
-    arguments = "tetrominoes", "--num-examples", 60000, "--workers", 1, "--out", path
-    process = subprocess.Popen(command(*arguments), cwd=ROOT, stderr=subprocess.DEVNULL)
-    while not (tmp_path / "scenes.parts" / "plan.json").exists():
-        assert process.poll() is None
-        time.sleep(0.02)
-    assert_refused(arguments, "another process is making", f"{path}.parts")
-    process.kill()
-    process.wait()
-
-
-def test_every_file_is_synced_before_it_is_renamed_and_its_directory_after(tmp_path, monkeypatch):
-    # A crash of the machine cannot be tried, but the order of the calls can.
-    calls, fsync, replace = [], os.fsync, os.replace
-
-    def noted_fsync(number):
-        calls.append(("fsync", os.readlink(f"/proc/self/fd/{number}")))
-        fsync(number)
-
-    def noted_replace(old, new):
-        calls.append(("replace", str(old), str(new)))
-        replace(old, new)
-
-    monkeypatch.setattr(os, "fsync", noted_fsync)
-    monkeypatch.setattr(os, "replace", noted_replace)
-    generate("shapes", 3, 0, tmp_path / "scenes", workers=1)
-    renamed = [i for i, call in enumerate(calls) if call[0] == "replace"]
-    assert [calls[i][2] for i in renamed] == [
-        str(tmp_path / "scenes.parts" / "000000000.tfrecords"),
-        str(tmp_path / "scenes"),
-    ]
-    for i in renamed:
-        _, old, new = calls[i]
-        assert calls[i - 1] == ("fsync", old) and calls[i + 1] == ("fsync", os.path.dirname(new))
-
-
-@pytest.mark.parametrize(
-    ("files", "most"),
-    [
-        ({}, 99),
-        ({"cpu.max": "max 100000\n"}, 99),
-        ({"cpu.max": "50000 100000\n"}, 1),
-        ({"cpu.max": "150000 100000\n"}, 2),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 99),
-        ({"cpu/cpu.cfs_quota_us": "100000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
-    ],
-)
-def test_cpus_are_counted_within_a_containers_limits(tmp_path, files, most):
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    usable = len(os.sched_getaffinity(0))
-    assert available_cpus(tmp_path) == min(most, usable)
-    one = min(os.sched_getaffinity(0))
-    program = (
-        f"import os; os.sched_setaffinity(0, {{{one}}});"
-        "from multi_object_datasets.cpus import available_cpus; print(available_cpus())"
-    )
-    output = subprocess.run([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE)
-    assert output.stdout == b"1\n"
-
-
-def test_interrupt_ends_with_one_line_and_leaves_no_file(tmp_path):
-    path = tmp_path / "interrupted"
-    arguments = "tetrominoes", "--num-examples", 60000, "--workers", 1, "--out", path
-    process = subprocess.Popen(
-        command(*arguments),
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell starts background jobs, and so all that they start, deaf to SIGINT.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    while not list(tmp_path.glob("*.parts/*.tfrecords")):
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate()
-    assert process.returncode == 130
-    assert (
-        errors.splitlines()[-1] == "interrupted; the same command continues from the finished parts"
-    )
-    assert "Traceback" not in errors
-    assert not path.exists()
+def test_a_path_may_be_in_the_home_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    generate("shapes", 1, 0, "~/scenes", workers=1)
+    assert len(records(tmp_path / "scenes")) == 1
 
 
 def test_existing_file_is_not_overwritten(tmp_path):

@@ -1,5 +1,6 @@
 """The scenes drawn with NumPy: rules of sampling, exact pixels, codes and ranges."""
 
+import itertools
 import os
 
 import numpy as np
@@ -93,6 +94,73 @@ def test_tetrominoes_do_not_overlap_and_use_17_shapes_6_colors_and_the_whole_ima
     assert set(pieces["color"].reshape(-1, 3).sum(axis=1)) == {1, 2}
     covered = np.any([scene["mask"][0, ..., 0] == 0 for scene in drawn], axis=0)
     assert covered.any(axis=0).all() and covered.any(axis=1).all()
+
+
+def brute_force_decompositions(image):
+    """Returns every set of three placements of the 17 shapes that gives an image."""
+    brightness = image.max(axis=-1)
+    placements = {}  # {(shape, top, left): its pixels}
+    for code in set(tetrominoes.SHAPES) - {4, 8}:
+        pixels = tetrominoes.PIXELS[code]
+        height, width = pixels.shape
+        shading = np.tile(tetrominoes.BLOCK, (height // 5, width // 5))
+        for top, left in np.ndindex(36 - height, 36 - width):
+            window = np.s_[top : top + height, left : left + width]
+            if (brightness[window][pixels] == shading[pixels]).all():
+                placements[code, top, left] = np.zeros([35, 35], int)
+                placements[code, top, left][window] = pixels
+    return {
+        frozenset(pieces)
+        for pieces in itertools.combinations(placements, 3)
+        if (sum(placements[piece] for piece in pieces) == (brightness > 0)).all()
+    }
+
+
+def pieces_of(factors):
+    """Returns the pieces of a scene as a set of (shape, top, left)."""
+    return frozenset(zip(*(factors[name][1:].astype(int) for name in ("shape", "x", "y"))))
+
+
+def test_ambiguous_tetrominoes_have_all_decompositions_that_brute_force_finds():
+    for scene in scenes("tetrominoes", 12, "ambiguous"):
+        decompositions = tetrominoes.decompositions(scene)
+        found = [pieces_of(factors) for factors in decompositions]
+        assert len(found) == len(set(found)) >= 2 and pieces_of(scene) in found
+        assert set(found) == brute_force_decompositions(scene["image"])
+        masks = []
+        for factors in decompositions:
+            image, mask = tetrominoes.render(factors)
+            np.testing.assert_array_equal(image, scene["image"])
+            assert_one_hot(mask, entity_axis=0)
+            assert {name: factors[name].dtype for name in factors} == {
+                name: scene[name].dtype for name in factors
+            }
+            masks.append(mask.tobytes())
+        assert len(set(masks)) == len(masks)
+
+
+def test_ambiguous_tetrominoes_use_the_whole_image_every_color_and_grid():
+    drawn = scenes("tetrominoes", 200, "ambiguous")
+    covered = np.any([scene["mask"][0, ..., 0] == 0 for scene in drawn], axis=0)
+    assert covered.mean() > 0.99
+    assert len({tuple(scene["color"][1]) for scene in drawn}) == 6
+    for scene in drawn:
+        assert (scene["color"][1:] == scene["color"][1]).all()
+        np.testing.assert_array_equal((scene["mask"] == 255).sum(axis=(1, 2, 3))[1:], 100)
+    corners = {(scene["x"][1] % 5, scene["y"][1] % 5) for scene in drawn}
+    assert len(corners) == 25
+
+
+def test_pieces_of_other_colors_or_apart_have_one_decomposition():
+    squares = {"shape": [0, 19, 19, 1], "x": [0, 5, 5, 15], "y": [0, 5, 15, 5]}
+    factors = {name: np.array(value, np.float32) for name, value in squares.items()}
+    red, green, blue = np.eye(3)
+    # Two squares of one colour are two bars, and two pieces 3 and 5, as well.
+    for second, count in ((green, 1), (red, 3)):
+        factors["color"] = np.array([[0, 0, 0], red, second, blue], np.float32)
+        assert len(tetrominoes.decompositions(factors)) == count
+    factors["y"][2] += 1  # Off the first square's grid.
+    assert len(tetrominoes.decompositions(factors)) == 1
 
 
 # Collected only if the variable names a file of published scenes: there is nothing to compare with

@@ -1,6 +1,5 @@
 """Packing keeps every scene exactly, and notices a changed file and a damaged cache."""
 
-import concurrent.futures
 import os
 import signal
 import subprocess
@@ -15,7 +14,6 @@ from iodine.modules import data
 from multi_object_datasets import (
     balls,
     clevr_with_masks,
-    files,
     image_ops,
     multi_dsprites,
     objects_room,
@@ -246,23 +244,6 @@ def test_three_that_want_the_same_cache_pack_once(tmp_path):
     assert len(os.listdir(tmp_path)) == 3
 
 
-def test_a_lock_that_was_waited_for_still_keeps_others_out(tmp_path):
-    # A lock file that its holder removes on leaving would let the second and the third in together.
-    inside, most = 0, 0
-
-    def enter(_):
-        nonlocal inside, most
-        with files.only_one_process(tmp_path / "file"):
-            inside += 1
-            most = max(most, inside)
-            time.sleep(0.01)
-            inside -= 1
-
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        list(pool.map(enter, range(24)))
-    assert most == 1
-
-
 def test_the_command_packs_with_the_usual_crop_and_names_what_it_cannot(tmp_path):
     clevr = tmp_path / "clevr"
     clevr.write_bytes((scene_files.PARITY / "clevr6_small" / "scenes.tfrecords").read_bytes())
@@ -288,3 +269,18 @@ def test_the_command_packs_with_the_usual_crop_and_names_what_it_cannot(tmp_path
     errors = process.stderr
     assert errors.splitlines()[-1].startswith(f"error: {tmp_path / 'text'}: record 0: not a TFR")
     assert "Traceback" not in errors and process.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--image-dim", "0", "5"], "--image-dim must be at least 1 1, not 0 5"),
+        (["--crop-region", "0", "36", "0", "35"], "record 0: crop_region rows 0:36"),
+        (["--cache", "/proc/none"], "cannot keep the packed scenes there"),
+    ],
+)
+def test_the_command_refuses_senseless_options_in_one_line(tmp_path, capsys, options, message):
+    source, _ = tetrominoes_file(tmp_path, number=1)
+    assert pack.main([source.path, *options]) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("error: ") and message in line

@@ -138,6 +138,7 @@ def test_a_value_of_image_is_a_list_of_files(tmp_path, monkeypatch):
         "~/d.png": f"{tmp_path}/d.png: there is no such picture",
         "~/d*.png": f"{tmp_path}/d.*: no file has such a name",
         "~/*_mask.png": "only masks have such names",
+        5: "a path has to be text, not 5",
         tmp_path / "empty": "empty: there are no PNG or JPEG files in this folder",
     }.items():
         with pytest.raises(DatasetError, match=message):

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iodine.modules.utils import UserError
-from iodine.visualization import read_picture
 from multi_object_datasets.generate import generate
 from tests import tiny, trained
 
@@ -50,60 +48,47 @@ def test_held_out_scenes_are_shown_with_metrics_and_projections(tmp_path):
     assert f"wrote {out}/report.html" in stdout
 
 
-def test_pictures_are_shown_without_the_data_set(tmp_path):
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder of nine pictures, one of them wide, and a mask."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
     rng = np.random.default_rng(0)
-    for name, size in (("wide.jpg", (40, 90)), ("tall.png", (70, 50))):
-        Image.fromarray(rng.integers(0, 255, (*size, 3), np.uint8)).save(tmp_path / name)
-    images = f'["{tmp_path}/wide.jpg", "{tmp_path}/tall.png"]'
+    for name in "abcdefgh":
+        Image.fromarray(rng.integers(0, 255, (70, 50, 3), np.uint8)).save(folder / f"{name}.png")
+    Image.fromarray(rng.integers(0, 255, (40, 90, 3), np.uint8)).save(folder / "wide.jpg")
+    Image.fromarray(np.zeros((70, 50), np.uint8)).save(folder / "a_mask.png")
+    return folder
+
+
+@pytest.mark.parametrize("named", ["a list", "a folder"])
+def test_pictures_are_shown_without_the_data_set(tmp_path, pictures, named):
+    image = f'["{pictures}/wide.jpg", "{pictures}/[a].png"]' if named == "a list" else pictures
     out = tmp_path / "report"
-    code, stdout, stderr = visualize(image=images, out=out, data__path="nowhere")
+    code, stdout, stderr = visualize(image=image, out=out, data__path="nowhere")
     assert code == 0, stderr
     page = check_report(out, SCENE_FIGURES)
-    assert "wide.jpg" in page and "tall.png" in page and "foreground ARI" not in page
-    assert f"{tmp_path}/wide.jpg: 90x40, the middle 40x40 resized to 35x35" in stdout
+    assert "foreground ARI" not in page and "mask.png" not in page and "a.png" in page
+    if named == "a list":
+        assert "wide.jpg" in page
+    else:
+        assert "8 of 9 pictures; `segment` takes them all" in page
+        assert "h.png" in page and "wide.jpg" not in page
 
 
-def test_a_picture_keeps_its_middle_and_its_values(tmp_path):
-    columns = np.repeat([0, 255, 51, 0], [5, 10, 10, 5]).astype(np.uint8)
-    Image.fromarray(np.tile(columns, (20, 1))).convert("RGB").save(tmp_path / "a.png")
-    image = read_picture(str(tmp_path / "a.png"), (4, 4, 3))
-    assert image.shape == (4, 4, 3) and image.dtype == np.float32
-    # Bilinear resizing to a fifth blends over the edge in the middle only.
-    np.testing.assert_allclose(image[0, [0, 3], 0], [1.0, 0.2])
-    assert image[0, 1, 0] > image[0, 2, 0]
-
-
-@pytest.mark.parametrize("width", [35, 70])
-def test_a_picture_of_the_right_height_is_cropped_alone(tmp_path, width):
-    pixels = np.random.default_rng(0).integers(0, 256, (35, width), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "grey.png")
-    image = read_picture(str(tmp_path / "grey.png"), (35, 35, 1))
-    first = (width - 35) // 2
-    np.testing.assert_array_equal(image[..., 0], np.float32(pixels[:, first : first + 35]) / 255)
-
-
-def test_unusable_pictures_are_named(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (50, 50, 4), np.uint8)
-    Image.fromarray(pixels[..., 0]).save(tmp_path / "grey.png")
-    Image.fromarray(pixels).save(tmp_path / "rgba.png")
-    whole = (tmp_path / "rgba.png").read_bytes()
-    (tmp_path / "broken.png").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "text.png").write_text("no picture")
-    for name, reason in {
-        "grey.png": r"1 channels \(mode L\), the model needs 3",
-        "rgba.png": r"4 channels \(mode RGBA\), the model needs 3",
-        "broken.png": "cannot read",
-        "text.png": "cannot read",
-        "missing.png": "No such file",
-    }.items():
-        with pytest.raises(UserError, match=f"{name}'.*{reason}|{reason}.*{name}'"):
-            read_picture(str(tmp_path / name), (35, 35, 3))
-
-
-def test_an_unreadable_picture_is_one_line_and_leaves_nothing_behind(tmp_path):
-    (tmp_path / "text.png").write_text("no picture")
-    code, _, stderr = visualize(image=tmp_path / "text.png", out=tmp_path / "report")
+def test_a_file_that_is_no_picture_is_refused_or_skipped(tmp_path, pictures):
+    (pictures / "a.png").write_text("no picture")
+    code, _, stderr = visualize(image=pictures, out=tmp_path / "report")
     assert code == 1
-    assert stderr.splitlines()[-1].startswith(f"error: cannot read the picture '{tmp_path}/text")
+    line = stderr.splitlines()[-1]
+    assert line.startswith(f"error: {pictures}/a.png: cannot read the picture")
+    assert line.endswith("(data.on_error=skip leaves it out)")
     assert "Traceback" not in stderr
     assert not (tmp_path / "report").exists()
+
+    words = {"image": pictures, "out": tmp_path / "report", "data__on_error": "skip"}
+    code, _, stderr = visualize(**words)
+    assert code == 0, stderr
+    assert f"skipped {pictures}/a.png: cannot read the picture" in stderr
+    page = check_report(tmp_path / "report", SCENE_FIGURES)
+    assert "a.png" not in page and "wide.jpg" in page

@@ -43,9 +43,9 @@ def start_module(module, *words, environment=(), stdout=subprocess.PIPE, stderr=
     )
 
 
-def start(*words, **outputs):
-    """Starts `python -m iodine.main` as a process of its own."""
-    return start_module("iodine.main", *words, **outputs)
+def start(*words, **options):
+    """Starts `python -m iodine.main` as a process of its own, with options of `start_module`."""
+    return start_module("iodine.main", *words, **options)
 
 
 def run(*words):

@@ -15,7 +15,11 @@ def run():
     The checkpoint is in run_1 of the directory.
     """
     directory = tempfile.TemporaryDirectory()
-    updates = {"checkpoint_dir": f"{directory.name}/run", "stop_after_steps": NUM_STEPS}
+    updates = {
+        "checkpoint_dir": f"{directory.name}/run",
+        "stop_after_steps": NUM_STEPS,
+        "save_images_steps": 1,
+    }
     code, stdout, stderr = tiny.run(*tiny.arguments(**updates))
     assert code == 0, stderr
     return directory, stdout

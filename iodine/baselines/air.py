@@ -4,7 +4,8 @@ A picture is explained by one object after the other, up to N: whether there is 
 where it is (a place: scale and shift of a window), and what it looks like (an appearance, decoded
 to the window's pixels).
 
-B is the number of scenes, N that of steps, which is also the contract's K; `Model` has the rest.
+B is the number of scenes, N that of steps; `Model` has the rest. The contract's K slots are the
+black background, which has no latents, and the N objects.
 """
 
 import sys
@@ -35,7 +36,7 @@ class AIR(AIRInference):
     """The model, for pictures of one channel.
 
     Args:
-      num_components: N, number of steps: most objects that it can see.
+      num_components: K, number of slots: the background, and N = K - 1 objects at most, one a step.
       n_z: size of an appearance.
       patch_dim: (h, w), pixels of a window.
       place_prior_mean, place_prior_std: of (s, x, y), independent normal variables. s is the
@@ -51,7 +52,7 @@ class AIR(AIRInference):
       rematerialize: has to be False: three steps of small networks need no memory spared.
 
     Attributes:
-      image_shape, num_components: as in `Model`.
+      num_steps: N.
 
     Raises:
       UserError: for a name or a value that is none of these.
@@ -73,7 +74,7 @@ class AIR(AIRInference):
 
     def __init__(
         self,
-        num_components=3,
+        num_components=4,
         n_z=50,
         patch_dim=(28, 28),
         place_prior_mean=(3.0, 0.0, 0.0),
@@ -104,7 +105,10 @@ class AIR(AIRInference):
             raise UserError(f"bound_draws is {bound_draws}, use a multiple of {BOUND_CHUNK}")
         if rematerialize:
             raise UserError("AIR has no use for rematerialize=True")
+        if num_components < 2:
+            raise UserError(f"num_components is {num_components}, at least 2 are needed")
         self.num_components = num_components
+        self.num_steps = num_components - 1
         self.n_z = n_z
         self.patch_shape = tuple(patch_dim)
         self.place_prior = tuple(
@@ -138,11 +142,11 @@ class AIR(AIRInference):
                 f"{list(self.image_shape)}: set data.image_dim"
             )
         num_objects = data["mask"].shape[2] - self.num_background if "mask" in data else 0
-        if num_objects > self.num_components and not self.said_too_many:
+        if num_objects > self.num_steps and not self.said_too_many:
             self.said_too_many = True
             print(
-                f"scenes have up to {num_objects} objects, and AIR sees {self.num_components} at "
-                "most: raise num_components to count them all",
+                f"scenes have up to {num_objects} objects, and AIR sees {self.num_steps} at "
+                f"most: set num_components={num_objects + 1} to count them all",
                 file=sys.stderr,
             )
         return image[:, 0, ..., 0]
@@ -186,7 +190,7 @@ class AIR(AIRInference):
         scalars |= {f"loss/{name}": tf.reduce_mean(value) for name, value in metrics.items()}
         if "loss/count_accuracy" in scalars:
             scalars["count/accuracy"] = scalars.pop("loss/count_accuracy")
-        counts = tf.range(self.num_components + 1, dtype=tf.float32)
+        counts = tf.range(self.num_steps + 1, dtype=tf.float32)
         scalars |= {
             "loss/total": recons + kl,
             "loss/recons": recons,
@@ -200,32 +204,32 @@ class AIR(AIRInference):
 
         Returns:
           Dict of count_probs q(n) [B, N + 1], count [B], recons [B, 1, H, W, 1], components and
-          pred_mask [B, N, H, W, 1]. A mask is the object's share of the pixel, which is the
+          pred_mask [B, K, H, W, 1]. A mask is the object's share of the pixel, which is the
           background's as far as the picture is black.
         """
         count_probs = tf.exp(presence.count_log_probs(inferred["logits"]))
         count = tf.argmax(count_probs, axis=1, output_type=tf.int32)
-        is_there = tf.sequence_mask(count, self.num_components, tf.float32)
-        components = (is_there[..., None, None] * inferred["placed"])[..., None]
-        recons = tf.reduce_sum(components, axis=1, keepdims=True)
+        is_there = tf.sequence_mask(count, self.num_steps, tf.float32)
+        objects = (is_there[..., None, None] * inferred["placed"])[..., None]
+        recons = tf.reduce_sum(objects, axis=1, keepdims=True)
+        masks = objects / tf.maximum(recons, 1.0)
+        background = 1.0 - tf.reduce_sum(masks, axis=1, keepdims=True)
         return {
             "count_probs": count_probs,
             "count": count,
             "recons": recons,
-            "components": components,
-            "pred_mask": components / tf.maximum(recons, 1.0),
+            "components": _with_background(objects),
+            "pred_mask": tf.concat([background, masks], axis=1),
         }
 
     def _metrics(self, data, outputs):
         """{mse, ari, ari_nobg, count_accuracy}, each [B]; mse alone without true masks."""
-        masks = outputs["pred_mask"]
-        background = 1.0 - tf.reduce_sum(masks, axis=1, keepdims=True)
         true_mask = tf.convert_to_tensor(data["mask"])[:, 0] if "mask" in data else None
         metrics = self.image_metrics(
             tf.convert_to_tensor(data["image"]),
             outputs["recons"],
             true_mask,
-            tf.concat([background, masks], axis=1),
+            outputs["pred_mask"],
         )
         if "visibility" in data:
             correct = tf.equal(self._true_count(data), outputs["count"])
@@ -247,7 +251,7 @@ class AIR(AIRInference):
           As `Model.eval`, with T = 1 and Z = 3 + n_z, the place before the appearance, and
             counts {probs q(n) [B, N + 1], predicted (the most probable) [B], true [B]};
             steps: what `infer` returns;
-            losses {total [], recons [B, 1], kl [B, 1, N]}, in expectation over presence;
+            losses {total [], recons [B, 1], kl [B, 1, K]}, in expectation over presence;
             metrics {elbo, mse, ari, ari_nobg, count_accuracy} [B, 1].
         """
         image = self._images(data)
@@ -267,10 +271,11 @@ class AIR(AIRInference):
         outputs["pred_mask_logits"] = tf.math.log(tf.maximum(outputs["pred_mask"], 1e-6))
 
         def both(suffix):
-            return tf.concat([inferred[f"{name}{suffix}"] for name in ("place", "what")], axis=-1)
+            both = [inferred[f"{name}{suffix}"] for name in ("place", "what")]
+            return _with_background(tf.concat(both, axis=-1))
 
         latent = {"z": both(""), "z_mean": both("_mean"), "z_std": both("_std")}
-        losses = {"recons": -log_likelihood, "kl": kl}
+        losses = {"recons": -log_likelihood, "kl": _with_background(kl)}
         with_t = tf.nest.map_structure(
             lambda x: x[:, None], {"latent": latent, "outputs": outputs, "losses": losses}
         )
@@ -333,11 +338,11 @@ class AIR(AIRInference):
         Returns:
           [B, H, W, 1].
         """
-        shape = [counts.shape[0], self.num_components]
+        shape = [counts.shape[0], self.num_steps]
         mean, std = self.place_prior
         place = normal.draw(mean, std, tf.random.normal([*shape, PLACE]))
         _, placed = self.decode(place, tf.random.normal([*shape, self.n_z]))
-        there = tf.sequence_mask(counts, self.num_components, tf.float32)
+        there = tf.sequence_mask(counts, self.num_steps, tf.float32)
         return tf.einsum("bn,bnhw->bhw", there, placed)[..., None]
 
     def get_overview_images(self, data, nr_images=4):
@@ -362,3 +367,8 @@ class AIR(AIRInference):
             "attention": air_pictures.draw_attention(info),
             "samples": overview.draw_samples(samples[:, None]),
         }
+
+
+def _with_background(values):
+    """What belongs to N objects, [B, N, ...], with zeros for the background before: [B, K, ...]."""
+    return tf.concat([tf.zeros_like(values[:, :1]), values], axis=1)

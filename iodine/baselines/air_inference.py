@@ -15,7 +15,7 @@ PLACE = 3  # (s, x, y)
 class AIRInference(Model):
     """The part of `AIR` that infers; its attributes are `AIR`'s arguments, and its networks.
 
-    B is the number of scenes, N that of steps, the contract's K; `Model` has the rest.
+    B is the number of scenes, N that of steps; `Model` has the rest.
     """
 
     @snt.once
@@ -30,7 +30,7 @@ class AIRInference(Model):
 
     def noise_shape(self, batch_size):
         """Shape of the noise of places and appearances, and of drawn presence where it is drawn."""
-        return [self.num_components, batch_size, PLACE + self.n_z + (self.baseline is not None)]
+        return [self.num_steps, batch_size, PLACE + self.n_z + (self.baseline is not None)]
 
     def decode(self, place, what):
         """Draws objects.
@@ -74,7 +74,7 @@ class AIRInference(Model):
         last = tf.zeros([batch_size, 1 + PLACE + self.n_z])
         state, baseline_state = (self.recurrent_net.initial_state(batch_size),) * 2
         steps = []
-        for t in range(self.num_components):
+        for t in range(self.num_steps):
             with self._networks_precision():
                 outputs, state = self.recurrent_net(seen, last, state)
                 logit, mean, raw_std = tf.split(outputs + self.start, [1, PLACE, PLACE], axis=-1)

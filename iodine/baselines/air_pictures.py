@@ -49,7 +49,7 @@ def draw_scenes(image, info):
     steps, recons = info["steps"], info["outputs"]["recons"][:, 0, 0]
     there = tf.sequence_mask(info["counts"]["predicted"], steps["place"].shape[1])
     boxes = [draw_boxes(picture, steps["place"], there) for picture in (image, recons)]
-    tiles = [*boxes, *tf.unstack(info["outputs"]["components"][:, 0], axis=1)]
+    tiles = [*boxes, *tf.unstack(info["outputs"]["components"][:, 0, 1:], axis=1)]
     return overview.grid(tf.stack([overview.frame(tile) for tile in tiles], axis=1))
 
 

@@ -10,6 +10,7 @@ def base():
     save_images_steps = 1000  # pictures for TensorBoard
     save_checkpoint_steps = 1000
     stop_after_steps = 1000000
+    stages = []  # differences up to a step: [{"until": 1000, "image_dim": [16, 16]}, ...]
     strategy = "auto"  # or one_device, mirrored, multi_worker_mirrored
     precision = "float32"  # or mixed_bfloat16; goes to the model
     rematerialize = False  # less memory, more time; goes to the model
@@ -22,6 +23,9 @@ def base():
     num_iters = 5  # number of refinements
     learn_rate = 0.001
     batch_size = 4  # scenes a step, over all devices
+    image_dim = None  # [height, width] that scenes are resized to
+    pixel_scale = None  # of the likelihood of pixels
+    kl_weight = 1.0  # 1 is the ELBO
 
     data = {}
     model = {}
@@ -30,6 +34,6 @@ def base():
     eval_images = 320  # scenes that `evaluate` and `visualize` use
     factor_regression = False  # whether `evaluate` fits linear models of the factors
     out = None  # where a command writes its results
-    image = None  # picture file, or list of them, for `visualize`
+    image = None  # pictures for `visualize` and `segment`: file, folder, glob, or a list
     reference_checkpoint = None  # what `convert` reads
     reference_batch_size = None  # scenes on each device when that was trained; None: batch_size

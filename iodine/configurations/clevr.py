@@ -1,7 +1,7 @@
 """Configs for CLEVR."""
 
 from iodine.configurations.named_config import named_config
-from iodine.configurations.plans import data_plan, model_plan, optimizer_plan
+from iodine.configurations.plans import data_plan, logistic_pixels, model_plan, optimizer_plan
 
 OBJECTS = {"min_num_objects": 3, "max_num_objects": 6}  # of CLEVR6
 ENTRIES = {
@@ -9,17 +9,29 @@ ENTRIES = {
     "num_components": 7,
     "num_iters": 5,
     "batch_size": 4,
+    "image_dim": [128, 128],
+    "pixel_scale": 0.03,
     "learn_rate": lambda batch_size: 0.001 * (batch_size / 32) ** 0.5,
 }
 
 
-def _plans(n_z, num_components, num_iters, batch_size, learn_rate, **data):
+def _plans(
+    n_z,
+    num_components,
+    num_iters,
+    batch_size,
+    image_dim,
+    pixel_scale,
+    kl_weight,
+    learn_rate,
+    **data,
+):
     return {
         "data": data_plan(
             "CLEVR",
             "clevr_with_masks_train.tfrecords",
             batch_size,
-            image_dim=[128, 128],
+            image_dim,
             crop_region=[[29, 221], [64, 256]],  # rows and columns that the paper keeps
             **data,
         ),
@@ -33,6 +45,8 @@ def _plans(n_z, num_components, num_iters, batch_size, learn_rate, **data):
             mlp_sizes=[256, 256],
             hidden_sizes=[256],
             coord_type="linear",
+            pixel_dist=logistic_pixels(pixel_scale),
+            kl_weight=kl_weight,
             factors=[
                 ["color", 9, "categorical"],
                 ["shape", 4, "categorical"],

@@ -1,7 +1,7 @@
 """Config for Balls, our own data set for quick experiments."""
 
 from iodine.configurations.named_config import named_config
-from iodine.configurations.plans import LOGISTIC_PIXELS, data_plan, model_plan, optimizer_plan
+from iodine.configurations.plans import data_plan, logistic_pixels, model_plan, optimizer_plan
 
 COSINE_COORDS = {"coord_type": "cos", "coord_freqs": 5}
 
@@ -11,18 +11,20 @@ COSINE_COORDS = {"coord_type": "cos", "coord_freqs": 5}
     num_components=4,
     num_iters=5,
     batch_size=16,
+    image_dim=[14, 14],
+    pixel_scale=0.1,
     learn_rate=0.004,
     stop_after_steps=8000,
     save_summaries_steps=100,
 )
-def demo(n_z, num_components, num_iters, batch_size, learn_rate):
+def demo(n_z, num_components, num_iters, batch_size, image_dim, pixel_scale, kl_weight, learn_rate):
     """Scenes of 14×14 pixels and small networks: trains on a CPU in minutes.
 
     A wider likelihood than the paper's and coordinates of more frequencies bring objects apart
     sooner.
     """
     return {
-        "data": data_plan("Balls", "balls_train.tfrecords", batch_size, image_dim=[14, 14]),
+        "data": data_plan("Balls", "balls_train.tfrecords", batch_size, image_dim),
         "model": model_plan(
             n_z,
             num_components,
@@ -34,7 +36,8 @@ def demo(n_z, num_components, num_iters, batch_size, learn_rate):
             hidden_sizes=[],
             decoder_coords=COSINE_COORDS,
             factors=[["position", 2, "scalar"], ["color", 3, "scalar"]],
-            pixel_dist={**LOGISTIC_PIXELS, "scale_val": 0.1},
+            pixel_dist=logistic_pixels(pixel_scale),
+            kl_weight=kl_weight,
             **COSINE_COORDS,
         ),
         "optimizer": optimizer_plan(

@@ -1,7 +1,13 @@
 """Configs for Multi-dSprites."""
 
 from iodine.configurations.named_config import named_config
-from iodine.configurations.plans import BINARY_PIXELS, data_plan, optimizer_plan, small_plan
+from iodine.configurations.plans import (
+    BINARY_PIXELS,
+    data_plan,
+    logistic_pixels,
+    optimizer_plan,
+    small_plan,
+)
 
 FACTORS = [
     ["color", 3, "scalar"],
@@ -16,17 +22,18 @@ ENTRIES = {
     "num_components": 6,
     "num_iters": 5,
     "batch_size": 16,
+    "image_dim": [64, 64],
     "learn_rate": lambda batch_size: 0.0003 * (batch_size / 128) ** 0.5,
 }
 
 
-def _plans(variant, n_z, num_components, num_iters, batch_size, learn_rate, **model):
+def _plans(variant, n_z, num_components, num_iters, batch_size, image_dim, learn_rate, **model):
     return {
         "data": data_plan(
             "MultiDSprites",
             f"multi_dsprites_{variant}.tfrecords",
             batch_size,
-            image_dim=[64, 64],
+            image_dim,
             dataset_variant=variant,
         ),
         "model": small_plan(n_z, num_components, num_iters, hidden_sizes=[128], **model),
@@ -34,9 +41,10 @@ def _plans(variant, n_z, num_components, num_iters, batch_size, learn_rate, **mo
     }
 
 
-@named_config(**ENTRIES, reference_batch_size=16)
-def multi_dsprites(**entries):
-    return _plans("colored_on_grayscale", **entries, factors=FACTORS)
+@named_config(**ENTRIES, pixel_scale=0.03, reference_batch_size=16)
+def multi_dsprites(pixel_scale, **entries):
+    pixels = logistic_pixels(pixel_scale)
+    return _plans("colored_on_grayscale", **entries, factors=FACTORS, pixel_dist=pixels)
 
 
 @named_config(**{**ENTRIES, "num_components": 4})

@@ -1,27 +1,46 @@
 """Configs for Objects Room."""
 
 from iodine.configurations.named_config import named_config
-from iodine.configurations.plans import data_plan, optimizer_plan, small_plan
+from iodine.configurations.plans import data_plan, logistic_pixels, optimizer_plan, small_plan
 
 ENTRIES = {
     "n_z": 32,
     "num_components": 7,
+    "image_dim": [64, 64],
+    "pixel_scale": 0.03,
     "learn_rate": lambda batch_size: 0.0003 * (batch_size / 128) ** 0.5,
 }
 
 
-def _plans(variant, n_z, num_components, num_iters, batch_size, learn_rate, data=(), **model):
+def _plans(
+    variant,
+    n_z,
+    num_components,
+    num_iters,
+    batch_size,
+    image_dim,
+    pixel_scale,
+    learn_rate,
+    data=(),
+    **model,
+):
     return {
         "data": data_plan(
             "ObjectsRoom",
             f"objects_room_{variant}.tfrecords",
             batch_size,
-            image_dim=[64, 64],
+            image_dim,
             dataset_variant=variant,
             **dict(data),
         ),
         "model": small_plan(
-            n_z, num_components, num_iters, hidden_sizes=[128], num_background=4, **model
+            n_z,
+            num_components,
+            num_iters,
+            hidden_sizes=[128],
+            pixel_dist=logistic_pixels(pixel_scale),
+            num_background=4,
+            **model,
         ),
         "optimizer": optimizer_plan(learn_rate),
     }

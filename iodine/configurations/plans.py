@@ -3,12 +3,16 @@
 A plan is a nested dict whose `constructor` is a dotted path, see `iodine.modules.utils.build`.
 """
 
-LOGISTIC_PIXELS = {
-    "constructor": "iodine.modules.distribution.LocScaleDistribution",
-    "dist": "logistic",
-    "scale": "fixed",
-    "scale_val": 0.03,
-}
+
+def logistic_pixels(scale):
+    """Plan of logistic pixels of a fixed scale."""
+    return {
+        "constructor": "iodine.modules.distribution.LocScaleDistribution",
+        "dist": "logistic",
+        "scale": "fixed",
+        "scale_val": scale,
+    }
+
 
 LINEAR_COORDS = {"coord_type": "linear"}
 
@@ -37,9 +41,9 @@ def model_plan(
     mlp_sizes,
     hidden_sizes,
     coord_type,
+    pixel_dist,
     decoder_coords=LINEAR_COORDS,
     factors=None,
-    pixel_dist=LOGISTIC_PIXELS,
     refinement_head="iodine.modules.refinement.ResHead",
     **options,
 ):
@@ -54,9 +58,9 @@ def model_plan(
       mlp_sizes: of the refinement encoder's MLP.
       hidden_sizes: of the refinement core's LSTM.
       coord_type: of the coordinates among the refinement inputs.
+      pixel_dist: plan of a pixel's distribution within its component.
       decoder_coords: the decoder's coord_type, and coord_freqs if "cos".
       factors: [name, size, type] of each factor to regress, None for no regression.
-      pixel_dist: plan of a pixel's distribution within its component.
       refinement_head: constructor of the head.
       **options: further arguments of `IODINE`.
     """

@@ -1,14 +1,22 @@
 """Configs for Tetrominoes."""
 
 from iodine.configurations.named_config import named_config
-from iodine.configurations.plans import LOGISTIC_PIXELS, data_plan, optimizer_plan, small_plan
+from iodine.configurations.plans import data_plan, logistic_pixels, optimizer_plan, small_plan
 
 
-def _plans(n_z, num_components, num_iters, batch_size, learn_rate, scale_val, **schedule):
+def _plans(
+    n_z,
+    num_components,
+    num_iters,
+    batch_size,
+    image_dim,
+    pixel_scale,
+    kl_weight,
+    learn_rate,
+    **schedule,
+):
     return {
-        "data": data_plan(
-            "Tetrominoes", "tetrominoes_train.tfrecords", batch_size, image_dim=[35, 35]
-        ),
+        "data": data_plan("Tetrominoes", "tetrominoes_train.tfrecords", batch_size, image_dim),
         "model": small_plan(
             n_z,
             num_components,
@@ -19,7 +27,8 @@ def _plans(n_z, num_components, num_iters, batch_size, learn_rate, scale_val, **
                 ["color", 3, "scalar"],
                 ["shape", 20, "categorical"],
             ],
-            pixel_dist={**LOGISTIC_PIXELS, "scale_val": scale_val},
+            pixel_dist=logistic_pixels(pixel_scale),
+            kl_weight=kl_weight,
         ),
         "optimizer": optimizer_plan(learn_rate, **schedule),
     }
@@ -30,11 +39,13 @@ def _plans(n_z, num_components, num_iters, batch_size, learn_rate, scale_val, **
     num_components=4,
     num_iters=5,
     batch_size=128,
+    image_dim=[35, 35],
+    pixel_scale=0.03,
     reference_batch_size=32,
     learn_rate=lambda batch_size: 0.0003 * (batch_size / 256) ** 0.5,
 )
 def tetrominoes(**entries):
-    return _plans(**entries, scale_val=0.03)
+    return _plans(**entries)
 
 
 @named_config(
@@ -42,6 +53,8 @@ def tetrominoes(**entries):
     num_components=4,
     num_iters=5,
     batch_size=8,
+    image_dim=[35, 35],
+    pixel_scale=0.2,
     learn_rate=0.001,
     stop_after_steps=21400,
     save_summaries_steps=100,
@@ -53,4 +66,4 @@ def tetrominoes_fast(**entries):
     0.2 it takes a region that holds one piece within a thousand steps, and then learns shapes.
     checkpoints/tetrominoes_fast/README.md says how to train it from coarse scenes to fine ones.
     """
-    return _plans(**entries, scale_val=0.2, decay_rate=0.5, decay_steps=20000, warmup_steps=500)
+    return _plans(**entries, decay_rate=0.5, decay_steps=20000, warmup_steps=500)

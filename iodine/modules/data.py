@@ -18,7 +18,6 @@ from multi_object_datasets import (
     tetrominoes,
 )
 from multi_object_datasets.picture_folder import PictureFolder
-from multi_object_datasets.pictures import FRAMINGS
 
 
 def _generate(name, variant=""):
@@ -198,25 +197,9 @@ class Shapes(SceneDataset):
 
 @dataclasses.dataclass(eq=False)
 class ImageFolder(SceneDataset):
-    """PNG and JPEG files of one's own, see `multi_object_datasets.picture_folder.PictureFolder`.
-
-    `framing` says how pictures of another ratio of sides are brought to `image_dim`: "crop" keeps
-    their middle, "squeeze" distorts them. `on_error` says what to do with files that cannot be
-    used: "raise" an error or "skip" them.
-    """
-
-    framing: str = "crop"
-    on_error: str = "raise"
+    """PNG and JPEG files of one's own, see `multi_object_datasets.picture_folder.PictureFolder`."""
 
     how_to_get_it = "make a folder of PNG or JPEG files"
-
-    def __post_init__(self):
-        super().__post_init__()
-        for name, known in (("framing", FRAMINGS), ("on_error", ("raise", "skip"))):
-            if getattr(self, name) not in known:
-                raise UserError(
-                    f"data.{name} must be {' or '.join(known)}, not {getattr(self, name)}"
-                )
 
     def _source(self):
         folders = files.expand(self.path)

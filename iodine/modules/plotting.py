@@ -69,7 +69,15 @@ def _symmetric_limits(values):
     return -max(limit, 1e-12), max(limit, 1e-12)
 
 
-def example_plot(info, b=0, t=-1, mask_components=False, size=0.6):
+def _score(info, b, t):
+    """How good the result of a scene is, for a label."""
+    metrics = info["metrics"]
+    if "ari_nobg" in metrics:
+        return f"ARI {metrics['ari_nobg'][b, t]:.2f}"
+    return f"MSE\n{metrics['mse'][b, t]:.4f}"
+
+
+def example_plot(info, b=0, t=-1, mask_components=False, size=0.6, row_labels=None):
     """The decomposition of scenes: image, reconstruction, masks (also true ones), components.
 
     Args:
@@ -78,6 +86,7 @@ def example_plot(info, b=0, t=-1, mask_components=False, size=0.6):
       t: the iteration.
       mask_components: whether to show of each component only what its mask lets through.
       size: height of a picture in inches.
+      row_labels: text left of each scene; how good its result is if None.
 
     Returns:
       `matplotlib.figure.Figure`.
@@ -109,11 +118,7 @@ def example_plot(info, b=0, t=-1, mask_components=False, size=0.6):
                 masks[k] if mask_components else None,
                 colors[k],
             )
-        metrics = info["metrics"]
-        score = f"MSE\n{metrics['mse'][scene, t]:.4f}"
-        if has_truth:
-            score = f"ARI {metrics['ari_nobg'][scene, t]:.2f}"
-        label_row(axes[row, 0], score)
+        label_row(axes[row, 0], row_labels[row] if row_labels else _score(info, scene, t))
     return figure
 
 

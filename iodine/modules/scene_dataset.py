@@ -18,6 +18,7 @@ import tensorflow as tf
 from iodine.modules.batches import compact_batch, endless_batches, expand
 from iodine.modules.utils import UserError
 from multi_object_datasets import files, pack
+from multi_object_datasets.pictures import FRAMINGS
 from multi_object_datasets.scene_file import SceneFile
 
 SUBSETS = ("train", "summary", "test")
@@ -42,6 +43,10 @@ class SceneDataset:
         file, whether left out or not. A file without more scenes than that serves both.
       cache: directory for the packed scenes, None for that of the file. False reads the file as
         a stream: slowly, and a later step only by way of all steps before it.
+      framing: how pictures of one's own (`image=`, `ImageFolder`) that have another ratio of sides
+        are brought to `image_dim`: "crop" keeps their middle, "squeeze" distorts them.
+      on_error: what to do with a picture of one's own that cannot be used: "raise" an error or
+        "skip" it.
     """
 
     path: str
@@ -54,6 +59,8 @@ class SceneDataset:
     grayscale: bool = False
     held_out: int = 0
     cache: str = None
+    framing: str = "crop"
+    on_error: str = "raise"
 
     scene_format = None  # The `SceneFormat` of the file.
     num_background = 1  # Number of leading entities that are no objects.
@@ -67,11 +74,16 @@ class SceneDataset:
             raise UserError("data: batch_size must be at least 1, held_out 0")
         if self.shuffle_buffer is not None and self.shuffle_buffer < 1:
             raise UserError("data.shuffle_buffer must be at least 1, or None for no shuffling")
-        self.image_dim = tuple(self.image_dim)
-        if len(self.image_dim) != 2 or min(self.image_dim) < 1:
-            raise UserError(f"data.image_dim must be [height, width], not {self.image_dim}")
+        self.image_dim = _as_image_dim(self.image_dim)
         if self.crop_region is not None:
             self.crop_region = _as_crop_region(self.crop_region)
+        for name, known in (("framing", FRAMINGS), ("on_error", ("raise", "skip"))):
+            if getattr(self, name) not in known:
+                raise UserError(
+                    f"data.{name} must be {' or '.join(known)}, not {getattr(self, name)}"
+                )
+        if self.cache is True:
+            raise UserError("data.cache must be a directory, None for the file's own, or False")
         fewest, most = self.min_num_objects, self.max_num_objects
         if fewest is not None and most is not None and fewest > most:
             raise UserError(
@@ -206,7 +218,7 @@ class SceneDataset:
     def _gather(self, subset, seed, start_step):
         """Returns batches of packed scenes from the cache."""
         packed, size = self._packed, self.batch_size
-        numbers = np.arange(len(packed))
+        numbers = np.arange(len(packed), dtype=np.int64)
         kept = self._in_subset(subset, numbers)
         if packed.visibility is not None:
             kept &= self._kept(packed.visibility)
@@ -273,6 +285,17 @@ class SceneDataset:
         elif self.shuffle_buffer:
             stream = stream.shuffle(self.shuffle_buffer, seed)
         return stream.repeat().batch(self.batch_size, drop_remainder=True).skip(start_step)
+
+
+def _as_image_dim(image_dim):
+    """Returns a size as a tuple; raises UserError where it is none."""
+    try:
+        height, width = image_dim
+        if int(height) == height > 0 and int(width) == width > 0:
+            return int(height), int(width)
+    except (TypeError, ValueError):
+        pass
+    raise UserError(f"data.image_dim must be [height, width], not {image_dim}")
 
 
 def _as_crop_region(crop_region):

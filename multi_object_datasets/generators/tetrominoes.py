@@ -1,13 +1,15 @@
 """Tetrominoes: three tetrominoes without overlap on black, 35x35 pixels.
 
-Drawn exactly as in the published file, shape codes and the shading of a block included.
+Drawn exactly as in the published file, shape codes and the shading of a block included. In the
+variant `ambiguous` the pieces have one colour, and lie so that the picture, which shows blocks but
+no pieces, can be taken apart in two or more ways: `decompositions` tells them all.
 """
 
 import numpy as np
 
 from multi_object_datasets.generators.masks import one_hot
 
-VARIANTS = ()
+VARIANTS = ("standard", "ambiguous")
 CHUNK_SIZE = 2500
 
 IMAGE_SIZE = 35
@@ -62,6 +64,12 @@ def _pixels(rows):
 
 PIXELS = {code: _pixels(rows) for code, rows in SHAPES.items()}
 
+# Top left pixels of each shape's blocks, from its bounding box's; row by row.
+BLOCKS = {
+    code: [tuple(place) for place in BLOCK_SIZE * np.argwhere(pixels[::BLOCK_SIZE, ::BLOCK_SIZE])]
+    for code, pixels in PIXELS.items()
+}
+
 
 def render(factors):
     """Draws a scene from its factors.
@@ -106,13 +114,73 @@ def sample(rng):
     sizes = np.array([PIXELS[code].shape for code in shape])  # [3, 2]
     while True:
         position = rng.integers(IMAGE_SIZE - sizes + 1)  # [3, 2] (top, left)
-        count = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
-        for code, (top, left), (height, width) in zip(shape, position, sizes):
-            count[top : top + height, left : left + width] += PIXELS[code]
-        if count.max() == 1:
-            break
-    background = np.zeros((1, 2))
-    x, y = np.concatenate([background, position]).T.astype(np.float32)
+        if not _overlap(shape, position):
+            return _factors(shape, position, color)
+
+
+def sample_ambiguous(rng):
+    """Draws the factors of a scene with two or more `decompositions`.
+
+    Three pieces of one colour lie on a grid of blocks, the grid itself anywhere; shapes, colour and
+    places are uniform over what is ambiguous.
+    """
+    while True:
+        shape = rng.choice(SAMPLED_SHAPES, NUM_PIECES)
+        color = COLORS[rng.integers(len(COLORS))]
+        sizes = np.array([PIXELS[code].shape for code in shape])  # [3, 2]
+        offset = rng.integers(BLOCK_SIZE, size=2)  # Of the grid.
+        position = offset + BLOCK_SIZE * rng.integers(
+            (IMAGE_SIZE - sizes - offset) // BLOCK_SIZE + 1
+        )
+        if not _overlap(shape, position):
+            factors = _factors(shape, position, np.stack([color] * NUM_PIECES))
+            if len(decompositions(factors)) > 1:
+                return factors
+
+
+def decompositions(factors):
+    """Returns all ways to take a scene's picture apart into the data set's pieces.
+
+    Args:
+      factors: as for `render`; pieces must not overlap.
+
+    Returns:
+      List of factors, as `sample` returns them: `render` draws the same image from each, with other
+      masks. The pieces are in the order of their first blocks, row by row.
+    """
+    blocks = {}  # {(row, column) of the top left pixel: colour}
+    for code, top, left, color in zip(*(factors[k][1:] for k in ("shape", "x", "y", "color"))):
+        for row, column in BLOCKS[int(code)]:
+            blocks[int(top) + row, int(left) + column] = tuple(color)
+
+    def cover(rest):
+        """Yields all ways to cover blocks, as lists of (shape, (top, left), colour)."""
+        if not rest:
+            yield []
+            return
+        first = min(rest)  # So it is the first block of its piece.
+        for code in SAMPLED_SHAPES:
+            corner = np.subtract(first, BLOCKS[code][0])
+            piece = {tuple(corner + block) for block in BLOCKS[code]}
+            if piece <= rest and all(blocks[block] == blocks[first] for block in piece):
+                for others in cover(rest - piece):
+                    yield [(code, corner, blocks[first]), *others]
+
+    return [_factors(*map(np.array, zip(*pieces))) for pieces in cover(blocks.keys())]
+
+
+def _overlap(shape, position):
+    """Returns whether two of the pieces touch the same pixel."""
+    count = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    for code, (top, left) in zip(shape, position):
+        height, width = PIXELS[code].shape
+        count[top : top + height, left : left + width] += PIXELS[code]
+    return count.max() > 1
+
+
+def _factors(shape, position, color):
+    """Returns the factors of a scene of three pieces: codes [3], (top, left) [3, 2], RGB [3, 3]."""
+    x, y = np.concatenate([np.zeros((1, 2)), position]).T.astype(np.float32)
     return {
         "x": x,
         "y": y,
@@ -122,9 +190,8 @@ def sample(rng):
     }
 
 
-def scene(rng, variant=None):
+def scene(rng, variant="standard"):
     """Draws one scene: the features of the published file (see the package's docstring)."""
-    del variant
-    factors = sample(rng)
+    factors = sample_ambiguous(rng) if variant == "ambiguous" else sample(rng)
     image, mask = render(factors)
     return {"image": image, "mask": mask, **factors}

@@ -1,0 +1,286 @@
+"""What a run goes on from, whose its directory is, and what its checkpoints remember."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from iodine import checkpoints, runs
+from iodine.modules.utils import UserError
+from tests import tiny
+from tests.test_command_line import error_line, run
+from tests.test_training_process import metrics_of, wait_for_step
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Directory of a run of six steps, with checkpoints of steps 3 and 6."""
+    directory = tmp_path_factory.mktemp("trained")
+    words = tiny.arguments(
+        checkpoint_dir=directory / "c", stop_after_steps=6, data__cache=directory
+    )
+    code, _, stderr = tiny.run(*words)
+    assert code == 0, stderr
+    return directory / "c_1"
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+    return shutil.copytree(trained, tmp_path / "copy")
+
+
+def words_for(directory, **updates):
+    return tiny.arguments(
+        **{"checkpoint_dir": directory, "data.cache": directory.parent, **updates}
+    )
+
+
+# ---------------------------------------------------------------- which checkpoint
+
+
+def test_a_checkpoint_is_named_by_its_directory_its_prefix_or_any_of_its_files(trained):
+    latest, older = str(trained / "ckpt-6"), str(trained / "ckpt-3")
+    for path in (trained, f"{trained}/", trained / "checkpoint", latest, f"{latest}.index"):
+        assert checkpoints.latest_checkpoint(path) == latest
+    for path in (older, f"{older}.data-00000-of-00001"):
+        assert checkpoints.latest_checkpoint(path) == older
+
+
+@pytest.mark.parametrize("state", [None, 'model_checkpoint_path: "/elsewhere/ckpt-6"\n'])
+def test_a_directory_that_was_moved_needs_no_state_file(copied, state):
+    (copied / "checkpoint").unlink()
+    if state:
+        (copied / "checkpoint").write_text(state)
+    assert checkpoints.latest_checkpoint(copied) == str(copied / "ckpt-6")
+
+
+@pytest.mark.parametrize("length", [0, 1, 500, -1])
+def test_a_checkpoint_cut_short_gives_way_to_the_one_before_and_says_so(copied, capsys, length):
+    data = copied / "ckpt-6.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:length])
+    assert checkpoints.latest_checkpoint(copied) == str(copied / "ckpt-3")
+    assert "ckpt-6' cannot be read" in capsys.readouterr().err
+    with pytest.raises(UserError, match="ckpt-6' cannot be read"):
+        checkpoints.latest_checkpoint(copied / "ckpt-6")
+
+
+def test_a_run_whose_last_checkpoint_is_damaged_goes_on_from_the_one_before(copied, tmp_path):
+    data = copied / "ckpt-6.data-00000-of-00001"
+    data.write_bytes(b"x" * data.stat().st_size)
+    words = words_for(copied, continue_run=True, stop_after_steps=7)
+    code, stdout, stderr = tiny.run(*words)
+    assert code == 0, stderr
+    assert [line.split()[0] for line in stdout.splitlines() if "Loss" in line] == [*"4567"]
+
+
+@pytest.mark.parametrize("command", ["evaluate", "visualize", "load_checkpoint", "main"])
+def test_a_checkpoint_of_the_original_is_to_be_converted_first(capsys, command):
+    original = tiny.ROOT / "tests" / "parity" / "tetrominoes_small"
+    line = error_line(capsys, command, *words_for(original, continue_run=True))
+    assert "is a checkpoint of the original IODINE" in line and "convert with" in line
+
+
+# ---------------------------------------------------------------- what is remembered
+
+
+def test_a_checkpoint_remembers_seed_batch_size_config_and_data(trained):
+    record = checkpoints.read_record(str(trained / "ckpt-6"))
+    assert record["seed"] == 7
+    assert record["refinement_batch_size"] == 2
+    assert record["config"]["model"]["n_z"] == 4
+    assert record["data"]["held_out"] == 0 and record["data"]["content"]
+
+
+def test_going_on_with_another_batch_size_keeps_the_gradients_that_the_model_sees(copied):
+    words = words_for(copied, continue_run=True, batch_size=4, stop_after_steps=7)
+    code, _, stderr = tiny.run(*words)
+    assert code == 0, stderr
+    assert checkpoints.read_record(str(copied / "ckpt-7"))["refinement_batch_size"] == 2
+
+
+def test_another_seed_or_config_than_the_checkpoints_is_told_in_a_line(capsys, copied):
+    words = words_for(copied, continue_run=True, stop_after_steps=7, seed=8, learn_rate=0.5)
+    code, stdout, stderr = run(capsys, *words)
+    assert code == 0, stderr
+    assert "going on with the checkpoint's seed=7, not seed=8" in stdout
+    (line,) = [line for line in stderr.splitlines() if line.startswith("another config")]
+    assert "learn_rate=0.5 (was " in line and "seed=" not in line and "stop_after" not in line
+
+
+def test_what_differs_is_named_up_to_a_number():
+    before = {"model": {f"a{i}": i for i in range(9)}, "seed": 1}
+    assert runs.differences_from(before, before) == []
+    now = {"model": {f"a{i}": i + 1 for i in range(9)}, "seed": 2}
+    (line,) = runs.differences_from(before, now)
+    assert "model.a0=1 (was 0)" in line and line.endswith("and 3 more")
+    assert runs.differences_from({}, now) == []
+
+
+def test_scenes_that_a_model_was_trained_on_do_not_test_it(capsys, tmp_path):
+    scenes = tmp_path / "scenes.tfrecords"
+    command = [sys.executable, "-m", "multi_object_datasets.generate", "tetrominoes"]
+    command += ["--num-examples", "12", "--seed", "0", "--out", str(scenes)]
+    subprocess.run(command, check=True, capture_output=True, cwd=tiny.ROOT)
+    words = {"data.path": scenes, "data.held_out": 4, "checkpoint_dir": tmp_path / "c"}
+    code, _, stderr = run(capsys, *tiny.arguments(**words, stop_after_steps=1))
+    assert code == 0, stderr
+    words |= {"checkpoint_dir": tmp_path / "c_1", "eval_images": 4}
+    assert run(capsys, "evaluate", *tiny.arguments(**words))[0] == 0
+    words |= {"data.held_out": 8, "eval_images": 8}
+    line = error_line(capsys, "evaluate", *tiny.arguments(**words))
+    assert "was trained on scenes of" in line and "--split test" in line
+    line = error_line(capsys, "visualize", *tiny.arguments(**words))
+    assert "was trained on scenes of" in line
+
+
+# ---------------------------------------------------------------- one run, one directory
+
+
+def test_a_second_run_in_the_same_directory_is_refused_while_the_first_one_lasts(tmp_path):
+    words = tiny.arguments(checkpoint_dir=tmp_path / "c", save_checkpoint_steps=10**6)
+    first = tiny.start(*words, "stop_after_steps=1000000")
+    wait_for_step(first, 1)
+    code, _, stderr = tiny.run(*words)
+    assert code == 1
+    assert f"error: another run is training in '{tmp_path / 'c_1'}'" in stderr
+    first.send_signal(signal.SIGTERM)
+    assert first.wait() == 143
+    words = tiny.arguments(checkpoint_dir=tmp_path / "c_1", continue_run=True)
+    going_on = tiny.start(*words, "stop_after_steps=1000000")
+    step = checkpoints.step_of(checkpoints.latest_checkpoint(tmp_path / "c_1"))
+    wait_for_step(going_on, step + 1)
+    code, _, stderr = tiny.run(*words)
+    assert code == 1 and "another run is training" in stderr
+    going_on.kill()
+    going_on.wait()
+
+
+def test_continue_run_auto_starts_and_then_goes_on(tmp_path):
+    losses = {}
+    for stop_after_steps, run_id in ((3, 1), (6, 2)):
+        words = tiny.arguments(
+            checkpoint_dir=tmp_path / "c/",
+            continue_run="auto",
+            stop_after_steps=stop_after_steps,
+            data__cache=tmp_path,
+        )
+        code, _, stderr = tiny.run("-F", str(tmp_path / "runs"), *words)
+        assert code == 0, stderr
+        losses[run_id] = metrics_of(tmp_path / "runs", run_id)["loss"]
+    assert list(losses[1]) == [1, 2, 3] and list(losses[2]) == [4, 5, 6]
+    assert checkpoints.checkpoints_in(str(tmp_path / "c"))
+
+
+def test_weights_are_not_exported_over_a_run(capsys, copied):
+    before = sorted(os.listdir(copied))
+    line = error_line(capsys, "export_weights", *words_for(copied, out=copied))
+    assert "holds checkpoints already" in line
+    assert sorted(os.listdir(copied)) == before
+
+
+# ---------------------------------------------------------------- weights that are spoiled
+
+
+def test_weights_that_spoil_the_next_step_are_taken_back(capsys, tmp_path):
+    words = tiny.arguments(checkpoint_dir=tmp_path / "c", learn_rate=1e30, save_checkpoint_steps=1)
+    line = error_line(capsys, *words)
+    assert "the loss of step 2 is nan" in line and "last good checkpoint: None" in line
+    assert not list((tmp_path / "c_1").glob("ckpt*"))
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    variable = tf.Variable([1.0, 2.0])
+    model = tf.train.Checkpoint(v=variable)
+    writer = checkpoints.CheckpointWriter(str(tmp_path), {}, model=model)
+    first = writer.save(1)
+    variable.assign([np.inf, 2.0])
+    with pytest.raises(UserError, match="after step 2 the variable model/v is not finite.*ckpt-1"):
+        writer.save(2)
+    assert checkpoints.latest_checkpoint(tmp_path) == first
+
+
+def test_an_event_file_that_cannot_be_written_costs_a_warning_alone(tmp_path):
+    (tmp_path / "c_1").mkdir()
+    # TensorBoard's writer makes its files in the run's directory: a limit on the size of any file
+    # that still lets checkpoints through is not to be had, so a full device takes their place.
+    words = tiny.arguments(checkpoint_dir=tmp_path / "c", stop_after_steps=3)
+    process = tiny.start(*words)
+    wait_for_step(process, 1)
+    for path in (tmp_path / "c_1").glob("events*"):
+        path.unlink()
+        path.symlink_to("/dev/full")
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    assert (tmp_path / "c_1" / "ckpt-3.index").exists()
+
+
+def test_each_line_is_in_the_file_as_soon_as_it_is_printed(tmp_path):
+    with open(tmp_path / "log", "w") as log:
+        words = tiny.arguments(checkpoint_dir=tmp_path / "c", stop_after_steps=10**6)
+        process = tiny.start(*words, stdout=log, environment={"PYTHONUNBUFFERED": ""})
+        for line in process.stderr:
+            if "Started" in line:
+                break
+        for _ in range(600):
+            if "Loss:" in (tmp_path / "log").read_text():
+                break
+            try:
+                process.wait(timeout=0.2)
+            except subprocess.TimeoutExpired:
+                continue
+    assert process.poll() is None and "Loss:" in (tmp_path / "log").read_text()
+    process.kill()
+    process.wait()
+
+
+def test_a_config_file_that_is_not_there_is_named(capsys):
+    assert "demo.json is not there" in error_line(capsys, "with", "demo.json")
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["with", "demo", "out=2024"], "out=2024 is no path"),
+        (["with", "demo", "seed=-1"], "seed=-1"),
+        (["with", "demo", "seed=99999999999"], "seed=99999999999"),
+        (["with", "demo", "continue_run=maybe"], "True, False, auto"),
+        (["with", "demo", "xla=perhaps"], "auto, True, False"),
+        (["with", "shapes", "pixel_scale=0.1"], "pixel_scale means nothing to this config"),
+    ],
+)
+def test_values_that_no_run_can_use_get_a_line(capsys, words, said):
+    assert said in error_line(capsys, *words)
+
+
+def test_a_whole_float_passes_for_an_integer(capsys):
+    code, stdout, _ = run(capsys, "print_config", "with", "demo", "stop_after_steps=1e5")
+    assert code == 0 and "stop_after_steps = 100000" in stdout
+
+
+def test_a_missing_observer_package_is_named(tmp_path):
+    blocker = tmp_path / "sitecustomize.py"
+    blocker.write_text("import sys\nsys.modules['pymongo'] = None\n")
+    process = tiny.start(
+        "-m", "127.0.0.1:1:x", "with", "demo", environment={"PYTHONPATH": str(tmp_path)}
+    )
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 1 and "Traceback" not in stderr
+    assert ".[observers]" in stderr
+
+
+def test_a_broken_cluster_description_gets_a_line(tmp_path):
+    cluster = {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}
+    beyond = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 2}})
+    for broken in ("{", "[3]", '{"cluster": 3}', beyond):
+        process = tiny.start(
+            *tiny.arguments(checkpoint_dir=tmp_path / "c"), environment={"TF_CONFIG": broken}
+        )
+        _, stderr = process.communicate(timeout=120)
+        assert process.returncode == 1 and "Traceback" not in stderr, stderr
+        assert "TF_CONFIG" in stderr

@@ -1,0 +1,130 @@
+"""Stages of training: plans, changes, and interruptions at and between them."""
+
+import json
+import signal
+
+import pytest
+import tensorflow as tf
+
+from iodine import main
+from iodine.checkpoints import read_record
+from iodine.modules.utils import UserError
+from iodine.stages import plan_stages, stages_after
+from tests import tiny
+from tests.test_training_process import metrics_of, wait_for_step
+
+STAGES = (
+    '[{"until": 4, "image_dim": [14, 14], "kl_weight": 0.16, "num_iters": 1},'
+    ' {"until": 7, "pixel_scale": 0.2, "batch_size": 1}, {"until": 9, "learn_rate": 0.001}]'
+)
+
+
+def config_with(stages, stop_after_steps=100, **entries):
+    config = {"image_dim": [4, 4], "pixel_scale": None, "kl_weight": 1.0, "learn_rate": 0.1}
+    config |= {"batch_size": 1, "num_iters": 1}
+    return {**config, "stages": stages, "stop_after_steps": stop_after_steps, **entries}
+
+
+def test_stages_follow_one_another_and_end_where_the_training_does():
+    stages = plan_stages(config_with([{"until": 4, "kl_weight": 0.5}, {"until": 9}], 7))
+    assert [(s.begin, s.until, s.differences) for s in stages] == [
+        (0, 4, {"kl_weight": 0.5}),
+        (4, 7, {}),
+    ]
+    assert str(stages[0]) == "stage 1 of 2, steps 1 to 4: kl_weight=0.5"
+    assert [s.number for s in stages_after(stages, 3)] == [1, 2]
+    assert [s.number for s in stages_after(stages, 4)] == [2]
+    assert not stages_after(stages, 7)
+
+
+def test_a_config_without_stages_has_one():
+    (stage,) = plan_stages(config_with([], 7))
+    assert (stage.begin, stage.until, stage.differences) == (0, 7, {})
+
+
+@pytest.mark.parametrize(
+    "stages, message",
+    [
+        ({"until": 3}, "has to be a list"),
+        ([{"image_dim": [3, 3]}], "needs `until`"),
+        ([{"until": 3}, {"until": 3}], "stage 2 needs `until`.* above 3"),
+        ([{"until": 3, "kl_wait": 1}], "unknown entry 'kl_wait', did you mean 'kl_weight'"),
+        ([{"until": 3, "pixel_scale": 1}], "unknown entry 'pixel_scale'"),  # the config has none
+    ],
+)
+def test_stages_that_are_none_are_refused(stages, message):
+    with pytest.raises(UserError, match=message):
+        plan_stages(config_with(stages))
+
+
+def test_one_stage_is_overridden_from_the_command_line():
+    updates = {"stages": json.loads(STAGES)}
+    config = main.get_config("tetrominoes", updates)
+    assert config["stages"] == updates["stages"]
+    named = main.ex.named_configs["tetrominoes"]
+    named.entries["stages"] = updates["stages"]
+    try:
+        config = main.get_config("tetrominoes", {"stages.2.until": 8})
+        assert [stage["until"] for stage in config["stages"]] == [4, 8, 9]
+        assert config["stages"][1]["pixel_scale"] == 0.2
+        with pytest.raises(UserError, match="there are stages.1 to stages.3"):
+            main.get_config("tetrominoes", {"stages.4.until": 8})
+    finally:
+        del named.entries["stages"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run through all stages that nothing interrupted: its directory."""
+    directory = tmp_path_factory.mktemp("stages")
+    words = tiny.arguments(checkpoint_dir=directory / "c", stages=STAGES)
+    code, stdout, stderr = tiny.run("-F", str(directory / "runs"), *words)
+    assert code == 0, stderr
+    (directory / "stdout").write_text(stdout)
+    return directory
+
+
+def test_one_command_trains_through_all_stages_and_says_where_each_begins(finished):
+    lines = (finished / "stdout").read_text().splitlines()
+    assert "stage 1 of 3, steps 1 to 4: image_dim=[14, 14], kl_weight=0.16, num_iters=1" in lines
+    assert "stage 3 of 3, steps 8 to 9: learn_rate=0.001" in lines
+    steps = [int(line.split()[0]) for line in lines if "Loss:" in line]
+    assert steps == list(range(1, 10))
+    recorded = metrics_of(finished / "runs", 1)
+    assert recorded["stage"] == {0: 1, 4: 2, 7: 3}
+    record = read_record(str(finished / "c_1" / "ckpt-7"))
+    assert record["stage"] == 2 and record["refinement_batch_size"] == 1
+    assert record["config"]["model"]["output_dist"]["component_dist"]["scale_val"] == 0.2
+    events = [str(path) for path in (finished / "c_1").glob("events*")]
+    seen = {
+        (event.step, float(tf.make_ndarray(value.tensor)))
+        for path in events
+        for event in tf.compat.v1.train.summary_iterator(path)
+        for value in event.summary.value
+        if value.tag == "stage"
+    }
+    assert {(3, 1.0), (5, 2.0), (9, 3.0)} <= seen
+
+
+@pytest.mark.parametrize("kill_at, saved", [(2, None), (4, "ckpt-4"), (8, "ckpt-7")])
+def test_a_run_killed_within_a_stage_or_at_its_end_resumes_bit_for_bit(
+    finished, tmp_path, kill_at, saved
+):
+    words = tiny.arguments(
+        checkpoint_dir=tmp_path / "c",
+        stages=STAGES,
+        save_checkpoint_steps=100,  # so that the changes alone save
+        continue_run="auto",
+    )
+    process = tiny.start("-F", str(tmp_path / "a"), *words)
+    wait_for_step(process, kill_at)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    if saved:
+        assert (tmp_path / "c" / f"{saved}.index").exists()
+    code, _, stderr = tiny.run("-F", str(tmp_path / "b"), *words)
+    assert code == 0, stderr
+    resumed, uninterrupted = metrics_of(tmp_path / "b", 1), metrics_of(finished / "runs", 1)
+    assert 9 in resumed["loss"] and (saved is None or 1 not in resumed["loss"])
+    for step, value in resumed["loss"].items():
+        assert value == uninterrupted["loss"][step], step

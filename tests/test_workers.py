@@ -1,0 +1,110 @@
+"""Several workers that train together, as processes on this machine."""
+
+import json
+import re
+import signal
+import socket
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from iodine.checkpoints import checkpoints_in, read_record, step_of
+from tests import tiny, trained
+from tests.test_training_process import metrics_of, wait_for_step
+
+WORKERS = [("worker", 0), ("worker", 1)]
+CHIEF_AND_WORKER = [("chief", 0), ("worker", 0)]  # as Vertex AI and Kubeflow call them
+
+
+def environments(tasks):
+    """TF_CONFIG of each task of a cluster on free ports of this machine."""
+    sockets = [socket.socket() for _ in tasks]
+    cluster = {}
+    for (kind, _), free in zip(tasks, sockets):
+        free.bind(("127.0.0.1", 0))
+        cluster.setdefault(kind, []).append(f"127.0.0.1:{free.getsockname()[1]}")
+    for free in sockets:
+        free.close()
+    return [
+        {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}})}
+        for kind, index in tasks
+    ]
+
+
+def start_all(tasks, directory, *options, **updates):
+    """Starts the training command as each of the tasks; they share directory/c."""
+    words = tiny.arguments(checkpoint_dir=directory / "c", **updates)
+    words = [word for word in words if word != "seed=None"]
+    return [
+        tiny.start(*(options if number == 0 else ()), *words, environment=environment)
+        for number, environment in enumerate(environments(tasks))
+    ]
+
+
+def test_two_workers_end_with_equal_variables_and_with_those_of_one(tmp_path):
+    processes = [
+        tiny.start_module(
+            "tests.train_worker", str(tmp_path / f"{index}.npz"), environment=environment
+        )
+        for index, environment in enumerate(environments(WORKERS))
+    ]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    assert not (tmp_path / "1.npz.checkpoints").exists()  # the chief alone writes
+    first, second = (np.load(tmp_path / f"{index}.npz") for index in range(2))
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
+    together = tf.train.load_checkpoint(str(tmp_path / "0.npz.checkpoints" / "ckpt-3"))
+    alone = tf.train.load_checkpoint(f"{trained.checkpoint_dir()}/ckpt-3")
+    for name in alone.get_variable_to_shape_map():
+        if name.startswith("model/"):
+            np.testing.assert_allclose(
+                together.get_tensor(name), alone.get_tensor(name), rtol=1e-4, atol=1e-6
+            )
+
+
+@pytest.mark.parametrize("tasks", [WORKERS, CHIEF_AND_WORKER], ids=["workers", "chief"])
+def test_one_task_writes_and_all_take_its_seed_through_all_stages(tmp_path, tasks):
+    stages = '[{"until": 2, "image_dim": [14, 14]}, {"until": 4}]'
+    options = ["-F", str(tmp_path / "runs")]
+    processes = start_all(tasks, tmp_path, *options, seed=None, stages=stages)
+    (chief_lines, chief_error), (other_lines, other_error) = (
+        process.communicate(timeout=300) for process in processes
+    )
+    assert [process.returncode for process in processes] == [0, 0], chief_error + other_error
+    assert "Loss:" in chief_lines and "Loss:" not in other_lines
+    recorded = metrics_of(tmp_path / "runs", 1)["loss"]
+    seed = read_record(str(tmp_path / "c_1" / "ckpt-4"))["seed"]
+    words = tiny.arguments(checkpoint_dir=tmp_path / "alone", stages=stages, seed=seed)
+    code, _, stderr = tiny.run("-F", str(tmp_path / "alone_runs"), *words)
+    assert code == 0, stderr
+    alone = metrics_of(tmp_path / "alone_runs", 1)["loss"]
+    assert list(recorded) == list(alone) == [1, 2, 3, 4]
+    np.testing.assert_allclose(list(recorded.values()), list(alone.values()), rtol=1e-4)
+
+
+def test_sigterm_of_one_worker_stops_all_after_the_same_step_and_the_chief_saves(tmp_path):
+    chief, other = start_all(WORKERS, tmp_path, stop_after_steps=10**6, save_checkpoint_steps=10**6)
+    wait_for_step(chief, 3)
+    other.send_signal(signal.SIGTERM)
+    lines, chief_error = chief.communicate(timeout=120)
+    _, other_error = other.communicate(timeout=120)
+    assert (chief.returncode, other.returncode) == (143, 143), chief_error + other_error
+    assert "Traceback" not in chief_error + other_error
+    (checkpoint,) = checkpoints_in(str(tmp_path / "c_1"))
+    last = re.findall(r"^ *(\d+) Loss:", lines, re.MULTILINE)
+    assert step_of(checkpoint) == int(last[-1] if last else 3)
+
+
+def test_a_worker_that_is_killed_leaves_one_line_that_names_the_newest_checkpoint(tmp_path):
+    chief, other = start_all(WORKERS, tmp_path, stop_after_steps=10**6, save_checkpoint_steps=2)
+    wait_for_step(chief, 3)
+    other.kill()
+    _, error = chief.communicate(timeout=180)
+    other.communicate()
+    assert chief.returncode == 75, error
+    assert "Traceback" not in error
+    (line,) = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert "another worker is gone" in line
+    assert line.endswith(checkpoints_in(str(tmp_path / "c_1"))[0])
