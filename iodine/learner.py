@@ -192,8 +192,8 @@ class Learner(tf.Module):
         """As `step`; if XLA cannot compile it, goes on without where it may."""
         if not self.xla:
             return self.step(batch)
-        # What `observe` changes before XLA fails.
-        state = [(v, tf.convert_to_tensor(v)) for v in self.model.variables if not v.trainable]
+        # A step that fails may have changed what does not wait for the gradients.
+        state = [(variable, tf.convert_to_tensor(variable)) for variable in self.variables]
         try:
             return self.step(batch)
         except (tf.errors.OpError, ValueError, NotImplementedError) as error:
