@@ -78,6 +78,10 @@ def add_scenes(report, info, model, names):
             plotting.curves_plot(info, model.METRICS),
             "Thin lines: the scenes above. Thick lines: their mean.",
         )
+    if figures := model.figures(info):
+        report.add_heading(f"{type(model).__name__}'s own view")
+        for name, figure, caption in figures:
+            report.add_figure(name, figure, caption)
     for b, name in enumerate(names):
         add_details(report, info, model, b, name)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from iodine import evaluation, learner, optimizer
+from iodine import devices, evaluation, learner, optimizer
 from iodine.baselines import air_pictures
 from iodine.baselines.air import AIR
 from iodine.modules.utils import UserError
@@ -299,3 +299,42 @@ def test_pictures_that_do_not_fit_are_refused():
         model_of()({"image": tf.zeros([B, 1, 5, 10, 1])})
     with pytest.raises(UserError, match="2 frames, AIR takes one"):
         model_of()({"image": tf.zeros([B, 2, H, W, 1])})
+
+
+def test_the_report_shows_counts_attention_traversals_and_samples():
+    model = model_of()
+    model.start += [9.0] + 6 * [0.0]
+    info = tf.nest.map_structure(lambda x: x.numpy(), model.eval(scenes()))
+    figures = {name: figure for name, figure, caption in model.figures(info) if caption}
+    axes = {name: len(figure.axes) for name, figure in figures.items()}
+    assert axes == {
+        "counts": 2 * B,
+        "attention": B * 4 * N,
+        "air_traversals": (3 + 2) * 9,
+        "air_samples": 16,
+    }
+    shown = figures["attention"].axes[2].images[0].get_array()  # what the first step draws
+    np.testing.assert_allclose(shown[..., 0], info["steps"]["patches"][0, 0], rtol=1e-6)
+
+
+def test_a_step_on_two_devices_is_that_on_one():
+    results = []
+    for strategy in (
+        tf.distribute.OneDeviceStrategy("CPU:0"),
+        tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]),
+    ):
+        tf.random.set_seed(1)
+        with devices.replica_local_variables(strategy):
+            model = AIR(**TINY, estimator="reinforce")
+            model.initialize([H, W, 1])
+            adam = optimizer.Adam(1e-3, rate_factors={"baseline": 10.0})
+        for v in model.trainable_variables:
+            rng = np.random.default_rng(v.shape.num_elements())
+            v.assign(0.3 * rng.normal(size=v.shape).astype(np.float32))
+        progress = learner.Progress(model, seed=0)
+        step = learner.Learner(model, adam, progress, strategy, xla=False)
+        data = tf.nest.map_structure(lambda x: tf.concat([x, x[:1]], axis=0), scenes())
+        batches = tf.data.Dataset.from_tensors(data).repeat()
+        scalars = step.steps(devices.distribute(strategy, batches), 1)
+        results.append(scalars["loss/total"][0])
+    np.testing.assert_allclose(*results, rtol=1e-5)

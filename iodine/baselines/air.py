@@ -15,8 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from iodine.baselines import air_pictures, normal, presence
-from iodine.baselines.air_inference import PLACE, AIRInference
+from iodine.baselines.air_inference import AIRInference
 from iodine.baselines.air_networks import PatchDecoder, RecurrentNet
+from iodine.baselines.attention import PLACE
 from iodine.baselines.pixels import PIXELS
 from iodine.modules import overview
 from iodine.modules.inference import PRECISIONS
@@ -341,9 +342,15 @@ class AIR(AIRInference):
         shape = [counts.shape[0], self.num_steps]
         mean, std = self.place_prior
         place = normal.draw(mean, std, tf.random.normal([*shape, PLACE]))
-        _, placed = self.decode(place, tf.random.normal([*shape, self.n_z]))
+        _, placed = self.draw_objects(place, tf.random.normal([*shape, self.n_z]))
         there = tf.sequence_mask(counts, self.num_steps, tf.float32)
         return tf.einsum("bn,bnhw->bhw", there, placed)[..., None]
+
+    def figures(self, info):
+        """Counts, attention, traversals and samples, see `air_figures`."""
+        from iodine.baselines import air_figures  # Of matplotlib, which training does without.
+
+        return air_figures.figures(self, info)
 
     def get_overview_images(self, data, nr_images=4):
         """Pictures of the first scenes, for TensorBoard.

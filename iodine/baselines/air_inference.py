@@ -4,12 +4,10 @@ import sonnet as snt
 import tensorflow as tf
 
 from iodine.baselines import normal
-from iodine.baselines.attention import attend, put
+from iodine.baselines.attention import PLACE, attend, put
 from iodine.modules.inference import PRECISIONS
 from iodine.modules.model import Model
 from iodine.modules.utils import UserError
-
-PLACE = 3  # (s, x, y)
 
 
 class AIRInference(Model):
@@ -32,7 +30,7 @@ class AIRInference(Model):
         """Shape of the noise of places and appearances, and of drawn presence where it is drawn."""
         return [self.num_steps, batch_size, PLACE + self.n_z + (self.baseline is not None)]
 
-    def decode(self, place, what):
+    def draw_objects(self, place, what):
         """Draws objects.
 
         Args:
@@ -97,7 +95,7 @@ class AIRInference(Model):
             normal.kl(inferred[f"{name}_mean"], inferred[f"{name}_std"], *prior)
             for name, prior in self.priors().items()
         )
-        patches, placed = self.decode(inferred["place"], inferred["what"])
+        patches, placed = self.draw_objects(inferred["place"], inferred["what"])
         return {**inferred, "patches": patches, "placed": placed}
 
     def priors(self):

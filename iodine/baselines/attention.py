@@ -6,6 +6,8 @@ in coordinates that run from -1 to 1 over the picture, x across and y down.
 
 import tensorflow as tf
 
+PLACE = 3  # size of (s, x, y)
+
 
 def sampling_matrix(scale, offset, num_in, num_out):
     """Bilinear sampling along one axis, as a matrix.

@@ -134,6 +134,18 @@ class Model(snt.Module, abc.ABC):
           {name: float32 [1, H', W', 3] in [0, 1]}.
         """
 
+    def figures(self, info):
+        """Figures of a model's own for `visualize`'s report.
+
+        Args:
+          info: what `eval` returned for a few scenes, as NumPy arrays.
+
+        Returns:
+          List of (name, `matplotlib.figure.Figure`, caption), none if a model has none.
+        """
+        del info
+        return []
+
     def observe(self, data):
         """Takes in what the loss needs to know of the whole batch, over all replicas.
 
