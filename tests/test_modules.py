@@ -55,7 +55,7 @@ def regressor_call(regressor):
         "shape": tf.constant([[[0.0], [1.0], [2.0]]] * B),
         "turn": normal(B, K, 1),
     }
-    result = regressor(normal(B, K, Z), mask, mask, tf.ones([B, K]), factors, False)
+    result = regressor(normal(B, K, Z), mask, mask, tf.ones([B, K]), factors)
     return result["loss"], result["metrics"], result["predictions"]
 
 

@@ -208,7 +208,7 @@ def test_objects_are_matched_to_the_slot_that_covers_them_and_hidden_ones_to_non
     pred_mask = np.float32([[[0.9, 0.9], [0.2, 0.2]], [[0.1, 0.1], [0.8, 0.8]]])[None, ..., None]
     factors = {"x": np.float32([[[0], [2], [7]]]), "shape": np.float32([[[0], [1], [1]]])}
     z = normal(1, 2, 4)
-    out = regressor(z, true_mask, pred_mask, np.float32([[1, 1, 0]]), factors, False)
+    out = regressor(z, true_mask, pred_mask, np.float32([[1, 1, 0]]), factors)
     assert out["assignment"].numpy().tolist() == [[[1, 0], [0, 1], [0, 0]]]
     slots = regressor.predict(z)
     x, logits = slots["x"].numpy()[0], slots["shape"].numpy()[0]
