@@ -5,6 +5,7 @@ import pytest
 import scipy.special
 import scipy.stats
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from iodine.main import build, get_config
 from iodine.modules import distribution, factor_eval, networks, refinement, utils
@@ -119,7 +120,7 @@ def test_the_predictor_corrector_head_gates_correction_and_prediction():
 SCALES = {
     "stddev": lambda s: s,
     "var": np.sqrt,
-    "prec": lambda s: 1 / np.sqrt(s),
+    "prec": lambda s: 1 / s,
 }
 SCIPY = {
     "normal": lambda loc, scale: scipy.stats.norm(loc, scale),
@@ -132,7 +133,7 @@ SCIPY = {
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("dist", SCIPY)
 def test_a_distribution_is_scipys_of_the_same_location_and_scale(dist, scale):
-    ours = distribution.LocScaleDistribution(dist, scale=scale)
+    ours = distribution.LocScaleDistribution(dist, scale=scale, scale_act="softplus")
     params, noise = normal(5, 6), normal(5, 3)
     loc, s = params[:, :3], np.log1p(np.exp(params[:, 3:]))
     theirs = SCIPY[dist](loc, SCALES[scale](s))
@@ -145,8 +146,26 @@ def test_a_distribution_is_scipys_of_the_same_location_and_scale(dist, scale):
     np.testing.assert_allclose(ours.sample(params, noise), samples, rtol=2e-3, atol=1e-3)
 
 
+def test_scales_are_exponentials_unless_told_otherwise():
+    params = normal(5, 6)
+    dist = distribution.LocScaleDistribution()(params)
+    np.testing.assert_array_equal(dist.loc, params[:, :3])
+    np.testing.assert_allclose(dist.scale, np.exp(params[:, 3:]), rtol=1e-6)
+
+
+def test_a_distribution_may_be_a_class_of_tensorflow_probability():
+    params, noise = normal(5, 6), normal(5, 3)
+    named = distribution.LocScaleDistribution("Normal")
+    given = distribution.LocScaleDistribution(tfp.distributions.Normal)
+    np.testing.assert_array_equal(given.sample(params, noise), named.sample(params, noise))
+    cauchy = distribution.LocScaleDistribution(tfp.distributions.Cauchy)
+    expected = scipy.stats.cauchy(params[:, :3], np.exp(params[:, 3:])).logpdf(noise)
+    result = cauchy.log_prob(params, noise)
+    np.testing.assert_allclose(result, expected.sum(axis=1, keepdims=True), rtol=1e-4)
+
+
 def test_the_prior_is_the_distribution_of_zero_parameters_and_no_unit_normal():
-    latent = distribution.LocScaleDistribution("normal", scale="var")
+    latent = distribution.LocScaleDistribution("normal", scale="var", scale_act="softplus")
     params = normal(5, 6)
     mean, var = params[:, :3], np.log1p(np.exp(params[:, 3:]))
     prior_var = np.log(2)

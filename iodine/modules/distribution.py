@@ -5,6 +5,8 @@ parameters. The latent distribution adds sampling and a KL divergence, those ove
 log-probability and a mean.
 """
 
+import numbers
+
 import sonnet as snt
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -26,13 +28,17 @@ class LocScaleDistribution(snt.Module):
     """A distribution with a location and a scale for each value.
 
     Args:
-      dist: "normal", "log_normal", "laplace" or "logistic".
-      scale: what the second half of the parameters means after `scale_act`: the "stddev", the
-        "var" (variance) or the "prec" (precision, 1 / variance); "fixed" for one scale for all
-        values, so that the parameters are locations alone.
+      dist: "normal", "log_normal", "laplace" or "logistic", or a class of
+        `tfp.distributions` that is made from a location and a scale.
+      scale: how the scale comes from a = scale_act(second half of the parameters): "stddev" for a,
+        "var" for sqrt(a), "prec" for 1 / a, as the reference computes it; "fixed" for one scale for
+        all values, so that the parameters are locations alone.
       scale_val: the fixed scale; -1 for a single trainable one, which starts at 0.1.
-      scale_act: name of the activation of the scale parameters.
-      loc_act: name of the activation of the location parameters.
+      scale_act: activation of the scale parameters, as `utils.activation` takes it.
+      loc_act: activation of the location parameters.
+
+    Raises:
+      UserError: for a value that is none of these.
     """
 
     def __init__(
@@ -40,22 +46,28 @@ class LocScaleDistribution(snt.Module):
         dist="normal",
         scale="stddev",
         scale_val=1.0,
-        scale_act="softplus",
-        loc_act="linear",
+        scale_act="exp",
+        loc_act=None,
         name="loc_scale_distribution",
     ):
         super().__init__(name=name)
-        if dist not in LOC_SCALE_DISTRIBUTIONS:
+        self.dist = LOC_SCALE_DISTRIBUTIONS.get(str(dist).lower(), dist)
+        if not callable(self.dist):
             raise utils.UserError(
-                f"unknown distribution '{dist}', use {', '.join(LOC_SCALE_DISTRIBUTIONS)}"
+                f"unknown distribution '{dist}'{utils.did_you_mean(dist, LOC_SCALE_DISTRIBUTIONS)}"
+                f", use {', '.join(LOC_SCALE_DISTRIBUTIONS)}"
             )
         if scale not in ("stddev", "var", "prec", "fixed"):
             raise utils.UserError(f"scale is '{scale}', use 'stddev', 'var', 'prec' or 'fixed'")
-        self.dist = dist
+        is_number = isinstance(scale_val, numbers.Real) and not isinstance(scale_val, bool)
+        if not is_number or not (scale_val > 0 or scale_val == -1):
+            raise utils.UserError(
+                f"scale_val is {scale_val!r}, use a number above 0, or -1 for a trainable scale"
+            )
         self.scale = scale
         self.scale_act = utils.activation(scale_act)
         self.loc_act = utils.activation(loc_act)
-        self.scale_val = scale_val
+        self.scale_val = float(scale_val)
         if scale == "fixed" and scale_val == -1:
             self.scale_val = tf.Variable(0.1, name="scale")
 
@@ -80,8 +92,8 @@ class LocScaleDistribution(snt.Module):
             if self.scale == "var":
                 scale = tf.sqrt(scale)
             elif self.scale == "prec":
-                scale = tf.math.rsqrt(scale)
-        return LOC_SCALE_DISTRIBUTIONS[self.dist](self.loc_act(loc), scale)
+                scale = 1.0 / scale
+        return self.dist(self.loc_act(loc), scale)
 
     def sample(self, params, noise):
         """Draws values by moving standard-normal noise, so that gradients reach the parameters.
@@ -94,9 +106,9 @@ class LocScaleDistribution(snt.Module):
           float32 [..., n].
         """
         dist = self(params)
-        if self.dist == "normal":
+        if self.dist is tfd.Normal:
             return dist.loc + dist.scale * noise
-        if self.dist == "log_normal":
+        if self.dist is tfd.LogNormal:
             return tf.exp(dist.loc + dist.scale * noise)
         return dist.quantile(tfd.Normal(0.0, 1.0).cdf(noise))
 
@@ -111,8 +123,17 @@ class LocScaleDistribution(snt.Module):
 
         Returns:
           float32 [...], summed over the n values.
+
+        Raises:
+          UserError: for a distribution whose divergence has no closed form.
         """
-        divergence = tfd.kl_divergence(self(params), self(tf.zeros_like(params)))
+        try:
+            divergence = tfd.kl_divergence(self(params), self(tf.zeros_like(params)))
+        except NotImplementedError as error:
+            raise utils.UserError(
+                f"the KL divergence of {self.dist.__name__} is not known: "
+                "latent_dist.dist may be normal, log_normal or laplace"
+            ) from error
         return tf.reduce_sum(divergence, axis=-1)
 
     def log_prob(self, params, values):

@@ -62,11 +62,11 @@ class RefinementInputs(snt.Module):
 
     Args:
       output_dist: the model's `MaskedMixture`.
-      names: of the inputs to build.
+      names: of the inputs to build, zp and at least one spatial input among them.
       stop_gradients: names of those through which no gradient flows.
       preprocess: names of those that are layer-normalised.
-      coord_type: "linear" or "cos".
-      coord_freqs: number of frequencies of "cos".
+      coord_type: "linear" or "cos"; anything where the coordinates are not among the inputs.
+      coord_freqs: number of frequencies of "cos", at least 2.
 
     Raises:
       UserError: for a name or a coord_type that is none of these.
@@ -88,13 +88,20 @@ class RefinementInputs(snt.Module):
             ("stop_gradients", stop_gradients),
             ("preprocess", preprocess),
         ):
+            if not isinstance(chosen, (list, tuple)):
+                raise utils.UserError(f"{what} is {chosen!r}, use a list of names")
             for key in chosen:
                 if key not in ALL_INPUTS:
                     raise utils.UserError(
                         f"{what}: unknown input '{key}'{utils.did_you_mean(key, ALL_INPUTS)}"
                     )
-        if coord_type not in ("linear", "cos"):
-            raise utils.UserError(f"coord_type is '{coord_type}', use 'linear' or 'cos'")
+        if "zp" not in names or not set(names) & set(SPATIAL_INPUTS):
+            raise utils.UserError(
+                "inputs has to name zp, which the refinement updates, and one of "
+                + ", ".join(SPATIAL_INPUTS)
+            )
+        if "coordinates" in names:
+            utils.check_coordinates(coord_type, coord_freqs)
         self.output_dist = output_dist
         self.names = tuple(names)
         self.stop_gradients = tuple(stop_gradients)
