@@ -5,7 +5,7 @@ import sonnet as snt
 import tensorflow as tf
 
 from iodine.modules import overview, utils
-from iodine.modules.distribution import LocScaleDistribution, MaskedMixture
+from iodine.modules.distribution import LocScaleDistribution, MaskedOutput
 from iodine.modules.inference import PRECISIONS, IterativeInference
 from iodine.modules.model import with_ground_truth
 from iodine.modules.refinement_inputs import (
@@ -23,7 +23,7 @@ class IODINE(IterativeInference):
       decoder: `ComponentDecoder`.
       refinement_core: `RefinementCore`.
       latent_dist: `LocScaleDistribution` of the latents.
-      output_dist: `MaskedMixture` over pixels.
+      output_dist: `MaskedMixture` or `MaskedMean` over pixels.
       n_z: Z, size of a slot.
       num_components: K, number of slots.
       num_iters: number of refinements; the loss has one term more.
@@ -84,7 +84,7 @@ class IODINE(IterativeInference):
             raise utils.UserError(f"num_components is {num_components}, at least 2 are needed")
         for what, dist, kind in (
             ("latent_dist", latent_dist, LocScaleDistribution),
-            ("output_dist", output_dist, MaskedMixture),
+            ("output_dist", output_dist, MaskedOutput),
         ):
             if not isinstance(dist, kind):
                 raise utils.UserError(
