@@ -249,10 +249,7 @@ def restored_model(checkpoint_dir, for_testing=False):
 
     path = checkpoints.latest_checkpoint(checkpoint_dir)
     dataset, model, _ = build_parts()
-    model.initialize(dataset.image_shape)
-    checkpoints.restore(path, model=model)
-    record = checkpoints.read_record(path)
-    model.refinement_batch_size = record.get("refinement_batch_size", model.refinement_batch_size)
+    record = checkpoints.restore_model(path, model, dataset.image_shape)
     if for_testing and (line := check_never_trained_on(record.get("data"), dataset)):
         print(line, file=sys.stderr)
     return dataset, model
@@ -412,6 +409,16 @@ def segment(checkpoint_dir, image, out, seed):
     path = checkpoints.latest_checkpoint(checkpoint_dir)
     dataset, model = restored_model()
     segment.segment(model, dataset, path, image, out, seed)
+
+
+@ex.command(unobserved=True)
+def compare(checkpoint_dir, eval_images, out, seed, _config):
+    """Compares models on the same scenes, 'checkpoint_dir=["A", "B"]'; out=DIR is for pictures."""
+    from iodine import compare
+
+    dataset, _, _ = build_parts()
+    models = compare.load_models(checkpoint_dir, dataset, _config["model"])
+    compare.compare(models, dataset, out, eval_images, seed)
 
 
 if __name__ == "__main__":
