@@ -1,120 +1,15 @@
 """Evaluation of a trained model on held-out scenes."""
 
-import sys
+import functools
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
-from iodine import factor_regression
+from iodine import factor_regression, scene_runs
 from iodine.modules.utils import UserError
 from iodine.objects import match_objects, select_objects, true_values
-
-
-def pad_batch(batch, batch_size):
-    """Repeats a batch's last scene until it has batch_size scenes, for one compiled function."""
-
-    def pad(x):
-        return np.concatenate([x, np.repeat(x[-1:], batch_size - len(x), axis=0)])
-
-    return tf.nest.map_structure(pad, batch)
-
-
-def first_scenes(batches, num_images):
-    """Yields the first scenes of a data set.
-
-    Args:
-      batches: `tf.data.Dataset` of batches.
-      num_images: number of scenes in all.
-
-    Yields:
-      (batch of NumPy arrays, numbers of its scenes int32 [n]).
-
-    Raises:
-      UserError: if there are fewer scenes.
-    """
-    done = 0
-    for batch in batches.as_numpy_iterator():
-        count = min(len(batch["image"]), num_images - done)
-        numbers = np.arange(done, done + count, dtype=np.int32)
-        yield tf.nest.map_structure(lambda x, n=count: x[:n], batch), numbers
-        done += count
-        if done == num_images:
-            return
-    raise UserError(
-        f"eval_images={num_images}, but only {done} scenes are held out: "
-        "lower eval_images, or evaluate on a file of more scenes (data.path=FILE)"
-    )
-
-
-def scene_noise(model, numbers, seed):
-    """Noise that depends on the seed and on each scene's number, whatever the batch.
-
-    Args:
-      model: a `Model`.
-      numbers: of the scenes, int32 [B].
-      seed: int32 [].
-
-    Returns:
-      Standard-normal draws of the model's `noise_shape(B)`.
-    """
-    shape = model.noise_shape(1)
-
-    def draw(number):
-        return tf.random.stateless_normal(shape, seed=tf.stack([seed, number]))[:, 0]
-
-    return tf.stack([draw(number) for number in tf.unstack(numbers)], axis=1)
-
-
-def infer(model, batches, seed, select):
-    """Runs a model on scenes, batch by batch.
-
-    Args:
-      model: a `Model`, restored.
-      batches: yields (batch of NumPy arrays, numbers of its scenes int32 [n]); none is larger than
-        the first.
-      seed: of the noise.
-      select: function of what `model.eval` returned that picks tensors [B, ...], nested as it
-        likes; nothing else is computed.
-
-    Yields:
-      (numbers of a batch's scenes, what was picked, as NumPy arrays [n, ...]).
-    """
-
-    @tf.function(autograph=False)
-    def infer_batch(batch, numbers):
-        return select(model.eval(batch, scene_noise(model, numbers, seed)))
-
-    batch_size = None
-    for batch, numbers in batches:
-        count, batch_size = len(numbers), batch_size or len(numbers)
-        padded = pad_batch((batch, numbers), batch_size)
-        picked = infer_batch(*tf.nest.map_structure(tf.constant, padded))
-        yield numbers, tf.nest.map_structure(lambda x, n=count: x.numpy()[:n], picked)
-
-
-def run_model(model, batches, num_images, seed, select):
-    """Runs a model on scenes, with a progress bar.
-
-    Args:
-      model, batches, seed: as for `infer`.
-      num_images: number of scenes in all.
-      select: as for `infer`, returning {name: tensor}.
-
-    Returns:
-      {name: array [num_images, ...]}.
-    """
-    results = []
-    with progress_bar(num_images, "image") as bar:
-        for numbers, picked in infer(model, batches, seed, select):
-            results.append(picked)
-            bar.update(len(numbers))
-    return {name: np.concatenate([r[name] for r in results]) for name in results[0]}
-
-
-def progress_bar(total, unit):
-    """A progress bar on stderr, if that is a terminal."""
-    return tqdm(total=total, unit=unit, disable=None, file=sys.__stderr__)
+from multi_object_datasets.image_ops import NO_ENTITY
+from multi_object_datasets.segmentation_measures import segmentation_measures
 
 
 def select_metrics(info):
@@ -128,19 +23,98 @@ def select_metrics(info):
     return {**info["metrics"], **losses}
 
 
-def mean_and_stderr(values):
-    """Mean and its standard error over images, of values [N, T] at the last iteration.
+def select_labels(info):
+    """Picks the segmentations of what `model.eval` returned as label maps, for `score_labels`.
 
     Returns:
-      {"mean", "stderr", "per_iteration": the T means}.
+      {true_labels uint8 [B, frames, H, W], pred_labels uint8 [B, T, H, W]}, nothing without true
+      masks.
     """
-    last = values[:, -1]
+    if "true_mask" not in info["data"]:
+        return {}
+    true_mask = info["data"]["true_mask"][..., 0]  # [B, frames, L, H, W]
+    true_labels = tf.cast(tf.argmax(true_mask, axis=2), tf.uint8)
+    pred_labels = tf.argmax(info["outputs"]["pred_mask"][..., 0], axis=2)  # [B, T, H, W]
+    return {
+        "true_labels": tf.where(tf.reduce_any(true_mask > 0, axis=2), true_labels, NO_ENTITY),
+        "pred_labels": tf.cast(pred_labels, tf.uint8),
+    }
+
+
+def score_labels(picked, num_background):
+    """Puts measures of the segmentations in the place of what `select_labels` picked.
+
+    Args:
+      picked: {name: array [n, ...]}, true_labels and pred_labels perhaps among them.
+      num_background: number of entities, the first ones, that are no objects.
+
+    Returns:
+      The same with {measure: [n, T]} of `segmentation_measures`, as they are for all entities and
+      with `_nobg` for objects alone.
+    """
+    if "true_labels" not in picked:
+        return picked
+    picked = dict(picked)
+    true, pred = picked.pop("true_labels"), picked.pop("pred_labels")
+    true = np.broadcast_to(true, pred.shape)  # One frame for all states, or one for each.
+    maps = [labels.reshape(-1, *labels.shape[2:]) for labels in (true, pred)]  # [n * T, H, W]
+    for ending, first_label in (("", 0), ("_nobg", num_background)):
+        for name, scores in segmentation_measures(*maps, first_label).items():
+            picked[name + ending] = scores.reshape(pred.shape[:2])
+    return picked
+
+
+def score_held_out(model, dataset, num_images, seed, select):
+    """Runs a model on held-out scenes and takes all its metrics.
+
+    Args:
+      model: a `Model`, restored.
+      dataset: data set of `iodine.modules.data`.
+      num_images: number of scenes; all, if fewer are held out.
+      seed: of the noise.
+      select: function of what `model.eval` returned that picks what else is needed, {name: tensor}.
+
+    Returns:
+      {name: array [num_images, ...]}: metrics and measures [num_images, T], and what was picked.
+    """
+    num_images = scene_runs.held_out_scenes(dataset, num_images)
+    return scene_runs.run_model(
+        model,
+        scene_runs.first_scenes(dataset("test"), num_images),
+        num_images,
+        seed,
+        lambda info: {**select_metrics(info), **select_labels(info), **select(info)},
+        functools.partial(score_labels, num_background=model.num_background),
+    )
+
+
+def mean_and_stderr(values):
+    """Mean and its standard error over images at the last iteration.
+
+    Args:
+      values: [N, T], NaN for images where they are undefined, which are left out.
+
+    Returns:
+      {"mean", "stderr", "per_iteration": the T means, "num_undefined": images left out}; None if
+      they are undefined for all images.
+    """
+    defined = values[~np.isnan(values).any(axis=1)]
+    if not len(defined):
+        return None
+    last = defined[:, -1]
     stderr = np.std(last, ddof=1) / np.sqrt(len(last)) if len(last) > 1 else 0.0
     return {
         "mean": float(np.mean(last)),
         "stderr": float(stderr),
-        "per_iteration": np.mean(values, axis=0).tolist(),
+        "per_iteration": np.mean(defined, axis=0).tolist(),
+        "num_undefined": len(values) - len(defined),
     }
+
+
+def summarize(values, metrics):
+    """{metric: as `mean_and_stderr`} for those of a model's `METRICS` that there are values of."""
+    entries = {name: mean_and_stderr(values[name]) for name in metrics if name in values}
+    return {name: entry for name, entry in entries.items() if entry}
 
 
 def factor_scores(regressor, objects):
@@ -175,36 +149,35 @@ def evaluate(model, dataset, num_images, seed, regress=False):
     Args:
       model: a `Model`, restored.
       dataset: data set of `iodine.modules.data`.
-      num_images: number of scenes.
+      num_images: number of scenes; all, if fewer are held out.
       seed: of the noise.
       regress: whether to fit linear models of the factors to frozen latents of training scenes.
 
     Returns:
-      {metric: as `mean_and_stderr`} for the model's `METRICS` that there are, among them ari and
-      ari_nobg (where there are true masks), mse, recons (-log p(x|z), nats) and kl (summed over
-      slots, nats); num_images; where the model regresses factors, factors {name: score} as
-      `factor_scores`; with `regress`, factor_regression {name: score} as
-      `factor_regression.fit_and_score`.
+      {metric: as `mean_and_stderr`} for the model's `METRICS` that there are: ari and the
+      `segmentation_measures` (where there are true masks), each also with _nobg for objects alone;
+      mse, recons (-log p(x|z), nats) and kl (summed over slots, nats). num_images; where the model
+      regresses factors, factors {name: score} as `factor_scores`; with `regress`,
+      factor_regression {name: score} as `factor_regression.fit_and_score`.
 
     Raises:
-      UserError: if fewer scenes are held out, or there are no factors to regress.
+      UserError: if there are no factors to regress.
     """
     regressor = model.factor_evaluator
 
     def select(info):
-        selected = select_metrics(info)
-        if "factor_regressor" in info:
-            selected |= match_objects(info, model.num_background)
-            predictions = info["factor_regressor"]["predictions"]
-            selected |= {f"prediction/{name}": p[:, -1] for name, p in predictions.items()}
-        return selected
+        if "factor_regressor" not in info:
+            return {}
+        predictions = info["factor_regressor"]["predictions"]
+        return {
+            **match_objects(info, model.num_background),
+            **{f"prediction/{name}": p[:, -1] for name, p in predictions.items()},
+        }
 
     if regress and not regressor:
         raise UserError("factor_regression needs a model.factor_evaluator that names the factors")
-    batches = first_scenes(dataset("test"), num_images)
-    values = run_model(model, batches, num_images, seed, select)
-    report = {name: mean_and_stderr(values[name]) for name in model.METRICS if name in values}
-    report["num_images"] = num_images
+    values = score_held_out(model, dataset, num_images, seed, select)
+    report = {**summarize(values, model.METRICS), "num_images": len(values["mse"])}
     if "latents" not in values:
         if regress:
             raise UserError("factor_regression needs data with factors")
@@ -212,10 +185,13 @@ def evaluate(model, dataset, num_images, seed, regress=False):
     objects = select_objects(values)
     report["factors"] = factor_scores(regressor, objects)
     if regress:
-        num_train = factor_regression.TRAIN_SCENES_PER_TEST_SCENE * num_images
-        batches = first_scenes(dataset("train", seed=seed), num_train)
-        train = run_model(
-            model, batches, num_train, seed + 1, lambda i: match_objects(i, model.num_background)
+        num_train = factor_regression.TRAIN_SCENES_PER_TEST_SCENE * report["num_images"]
+        train = scene_runs.run_model(
+            model,
+            scene_runs.first_scenes(dataset("train", seed=seed), num_train),
+            num_train,
+            seed + 1,
+            lambda info: match_objects(info, model.num_background),
         )
         report["factor_regression"] = factor_regression.fit_and_score(
             regressor, select_objects(train), objects
@@ -229,12 +205,15 @@ def format_report(report, metrics):
     header = "".join(f"{t:>12d}" for t in range(num_iterations))
     lines = [f"{'metric':<10}{'mean':>14} ± {'stderr':<10}by iteration:{header}"]
     for name in metrics:
-        if name in report:
-            entry = report[name]
-            iterations = "".join(f"{v:>12.4g}" for v in entry["per_iteration"])
-            lines.append(
-                f"{name:<10}{entry['mean']:>14.6g} ± {entry['stderr']:<10.3g}{'':13}{iterations}"
-            )
+        if name not in report:
+            continue
+        entry = report[name]
+        iterations = "".join(f"{v:>12.4g}" for v in entry["per_iteration"])
+        undefined = f"  (undefined: {entry['num_undefined']})" if entry["num_undefined"] else ""
+        lines.append(
+            f"{name:<10}{entry['mean']:>14.6g} ± {entry['stderr']:<10.3g}{'':13}{iterations}"
+            f"{undefined}"
+        )
     for key in ("factors", "factor_regression"):
         for factor, score in report.get(key, {}).items():
             lines.append(f"{key}/{factor:<24}{score:>8.4f}")

@@ -23,7 +23,7 @@ from sacred.utils import (
     set_by_dotted_path,
 )
 
-from iodine import configurations
+from iodine import configurations, terminal
 from iodine.modules.provenance import check_never_trained_on
 from iodine.modules.utils import UserError, build, did_you_mean
 from iodine.training import Interrupted, WorkerLost
@@ -62,6 +62,7 @@ class CommandLineExperiment(Experiment):
         if kwargs.get("options") is None:
             return super().run(*args, **kwargs)
         command, updates, named_configs = args
+        terminal.print_whatever_the_encoding()
         try:
             updates = checked_updates(updates, default_config(named_configs))
             return super().run(command, updates, named_configs, **kwargs)
@@ -248,10 +249,7 @@ def restored_model(checkpoint_dir, for_testing=False):
 
     path = checkpoints.latest_checkpoint(checkpoint_dir)
     dataset, model, _ = build_parts()
-    model.initialize(dataset.image_shape)
-    checkpoints.restore(path, model=model)
-    record = checkpoints.read_record(path)
-    model.refinement_batch_size = record.get("refinement_batch_size", model.refinement_batch_size)
+    record = checkpoints.restore_model(path, model, dataset.image_shape)
     if for_testing and (line := check_never_trained_on(record.get("data"), dataset)):
         print(line, file=sys.stderr)
     return dataset, model
@@ -326,12 +324,12 @@ def evaluate(eval_images, factor_regression, out, seed):
         raise UserError(f"the directory of out={out} does not exist")
     dataset, model = restored_model(for_testing=True)
     report = evaluation.evaluate(model, dataset, eval_images, seed, factor_regression)
-    print(evaluation.format_report(report, model.METRICS))
     if out:
         temporary = f"{out}.part"
         with open(temporary, "w") as file:
             json.dump(report, file, indent=1)
         os.replace(temporary, out)
+    print(evaluation.format_report(report, model.METRICS))
     return report["ari_nobg"]["mean"] if "ari_nobg" in report else report["mse"]["mean"]
 
 
@@ -411,6 +409,16 @@ def segment(checkpoint_dir, image, out, seed):
     path = checkpoints.latest_checkpoint(checkpoint_dir)
     dataset, model = restored_model()
     segment.segment(model, dataset, path, image, out, seed)
+
+
+@ex.command(unobserved=True)
+def compare(checkpoint_dir, eval_images, out, seed, _config):
+    """Compares models on the same scenes, 'checkpoint_dir=["A", "B"]'; out=DIR is for pictures."""
+    from iodine import compare
+
+    dataset, _, _ = build_parts()
+    models = compare.load_models(checkpoint_dir, dataset, _config["model"])
+    compare.compare(models, dataset, out, eval_images, seed)
 
 
 if __name__ == "__main__":

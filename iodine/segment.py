@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from iodine import evaluation, own_pictures
+from iodine import own_pictures, scene_runs
 from iodine.modules import plotting
 from iodine.modules.overview import slot_colors
 from iodine.report import Report
@@ -103,8 +103,8 @@ def segment(model, dataset, checkpoint, images, out, seed):
     names, shown, errors = output_names(paths), [], {}
     report = Report(out, f"{type(model).__name__}: {checkpoint}")
     batches = own_pictures.batches(paths, dataset)
-    with evaluation.progress_bar(len(paths), "picture") as bar:
-        for numbers, info in evaluation.infer(model, batches, seed, last_iteration):
+    with scene_runs.progress_bar(len(paths), "picture") as bar:
+        for numbers, info in scene_runs.infer(model, batches, seed, last_iteration):
             for b, number in enumerate(numbers):
                 write_slots(report, names[number], info, b)
                 errors[number] = info["metrics"]["mse"][b, 0]

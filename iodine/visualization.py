@@ -6,8 +6,8 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from iodine import evaluation, latents, own_pictures
-from iodine.modules import plotting
+from iodine import evaluation, latents, own_pictures, scene_runs
+from iodine.modules import curves, plotting
 from iodine.objects import match_objects, select_objects
 from iodine.report import Report
 from multi_object_datasets.pictures import picture_paths
@@ -31,7 +31,7 @@ def run_model(model, batch, seed, numbers=None):
       What `Model.eval` returns, as NumPy arrays.
     """
     numbers = np.arange(len(batch["image"]), dtype=np.int32) if numbers is None else numbers
-    noise = evaluation.scene_noise(model, tf.constant(numbers), seed)
+    noise = scene_runs.scene_noise(model, tf.constant(numbers), seed)
     info = tf.function(model.eval, autograph=False)(batch, noise)
     return tf.nest.map_structure(lambda x: x.numpy(), info)
 
@@ -75,7 +75,7 @@ def add_scenes(report, info, model, names):
         report.add_heading("Losses and metrics over the iterations")
         report.add_figure(
             "curves",
-            plotting.curves_plot(info, model.METRICS),
+            curves.curves_plot(info, model.METRICS),
             "Thin lines: the scenes above. Thick lines: their mean.",
         )
     for b, name in enumerate(names):
@@ -161,11 +161,11 @@ def metric_rows(values, metrics):
     """A table of means over scenes, values being {metric: [N, T]}, metrics {metric: label}."""
     num_steps = values["mse"].shape[1]
     rows = [["metric", "mean ± standard error", *[f"after {t}" for t in range(num_steps)]]]
-    for name, label in metrics.items():
-        if name in values:
-            entry = evaluation.mean_and_stderr(values[name])
-            steps = [f"{value:.4g}" for value in entry["per_iteration"]]
-            rows.append([label, f"{entry['mean']:.4g} ± {entry['stderr']:.2g}", *steps])
+    for name, entry in evaluation.summarize(values, metrics).items():
+        steps = [f"{value:.4g}" for value in entry["per_iteration"]]
+        undefined = f" ({entry['num_undefined']} undefined)" if entry["num_undefined"] else ""
+        mean = f"{entry['mean']:.4g} ± {entry['stderr']:.2g}{undefined}"
+        rows.append([metrics[name], mean, *steps])
     return rows
 
 
@@ -210,14 +210,11 @@ def show_held_out_scenes(report, model, dataset, batch, num_images, seed):
     """
 
     def select(info):
-        selected = evaluation.select_metrics(info)
-        if info["data"].get("factors"):
-            selected |= match_objects(info, model.num_background)
-        return selected
+        return match_objects(info, model.num_background) if info["data"].get("factors") else {}
 
     print(f"running {num_images} held-out scenes", flush=True)
-    batches = evaluation.first_scenes(dataset("test"), num_images)
-    values = evaluation.run_model(model, batches, num_images, seed, select)
+    values = evaluation.score_held_out(model, dataset, num_images, seed, select)
+    num_images = len(values["mse"])
     report.add_text(f"Means over {num_images} held-out scenes, at the end and by refinements:")
     report.add_table(metric_rows(values, model.METRICS))
     num_detailed = min(NUM_DETAILED, len(batch["image"]))

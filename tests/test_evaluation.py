@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from iodine import evaluation, factor_regression
+from iodine import evaluation, factor_regression, scene_runs
 from iodine.main import build, get_config
 from iodine.modules.factor_eval import FactorRegressor
 from iodine.modules.utils import UserError
@@ -18,12 +18,76 @@ def test_mean_and_standard_error_are_of_the_last_iteration():
     assert entry["mean"] == 3.0
     assert entry["stderr"] == pytest.approx(2.0 / np.sqrt(3))  # standard deviation 2, 3 images
     assert entry["per_iteration"] == [1.0, 3.0]
+    assert entry["num_undefined"] == 0
+
+
+def test_images_without_a_score_are_left_out_of_the_mean_and_counted():
+    values = {
+        "miou": np.array([[0.5, 1.0], [np.nan, np.nan], [0.0, 0.5]]),
+        "sc": np.full((3, 2), np.nan),
+    }
+    report = evaluation.summarize(values, {"sc": "SC", "mse": "MSE", "miou": "mIoU"})
+    assert report.keys() == {"miou"}
+    assert report["miou"]["mean"] == 0.75 and report["miou"]["per_iteration"] == [0.25, 0.75]
+    assert report["miou"]["stderr"] == pytest.approx(0.25)
+    assert report["miou"]["num_undefined"] == 1
+    report |= {"mse": report["miou"], "num_images": 3}
+    assert "(undefined: 1)" in evaluation.format_report(report, {"miou": "mIoU"})
+
+
+def test_segmentations_are_scored_with_and_without_the_background():
+    # Background, an object of two pixels, and a pixel of no entity.
+    true_mask = np.float32([[[1, 1, 0, 0, 0], [0, 0, 1, 1, 0]]])  # [B, L, pixels]
+    # First all in one slot, then the object and a pixel of the background in another.
+    pred_mask = np.float32(
+        [[[[1, 1, 1, 1, 1], [0, 0, 0, 0, 0]], [[1, 0, 0, 0, 0], [0, 1, 1, 1, 1]]]]
+    )
+    info = {
+        "data": {"true_mask": tf.constant(true_mask[:, None, :, None, :, None])},
+        "outputs": {"pred_mask": tf.constant(pred_mask[:, :, :, None, :, None])},
+    }
+    labels = {name: value.numpy() for name, value in evaluation.select_labels(info).items()}
+    assert labels["true_labels"].tolist() == [[[[0, 0, 1, 1, 255]]]]
+    scores = evaluation.score_labels({**labels, "mse": np.zeros([1, 2])}, num_background=1)
+    assert scores.keys() == {
+        "mse",
+        *(f"{n}{e}" for n in ("miou", "mbo", "sc", "msc") for e in ("", "_nobg")),
+    }
+    # Overlaps with the slots: [1/2, 0] and [1/2, 0], then [1/2, 1/4] and [0, 2/3].
+    expected = {
+        "miou": [1 / 4, (1 / 2 + 2 / 3) / 2],
+        "miou_nobg": [1 / 2, 2 / 3],
+        "mbo": [1 / 2, (1 / 2 + 2 / 3) / 2],
+        "sc_nobg": [1 / 2, 2 / 3],
+    }
+    for name, values in expected.items():
+        np.testing.assert_allclose(scores[name], [values])
+    both = evaluation.score_labels(labels, num_background=2)
+    assert np.isnan(both["miou_nobg"]).all() and not np.isnan(both["miou"]).any()
+
+
+def test_of_a_sequence_each_state_is_scored_by_its_own_frame():
+    frames = np.uint8([[[[0, 1]], [[1, 0]]]])  # [B, T, 1, 2]
+    scores = evaluation.score_labels({"true_labels": frames, "pred_labels": frames * 0 + [0, 1]}, 1)
+    np.testing.assert_allclose(scores["miou"], [[1, 1]])
+    half = np.uint8([[[[0, 0]], [[0, 1]]]])
+    scores = evaluation.score_labels({"true_labels": frames, "pred_labels": half}, 1)
+    np.testing.assert_allclose(scores["miou_nobg"], [[0.5, 1]])
+
+
+def test_fewer_scenes_than_asked_for_are_all_evaluated_and_a_line_says_so(capsys):
+    dataset, model = tiny_model()
+    report = evaluation.evaluate(model, dataset, 9, seed=0)
+    assert report["num_images"] == 2
+    line = "only 2 scenes are held out: taking these, not eval_images=9"
+    assert capsys.readouterr().err.count(line) == 1
+    assert 0 < report["miou"]["mean"] < 1 and len(report["msc_nobg"]["per_iteration"]) == 3
 
 
 def test_a_short_batch_is_filled_with_its_last_scene():
     batch = {"image": np.arange(3), "factors": {"x": np.arange(3)}}
-    assert evaluation.pad_batch(batch, 5)["image"].tolist() == [0, 1, 2, 2, 2]
-    assert evaluation.pad_batch(batch, 3)["factors"]["x"].tolist() == [0, 1, 2]
+    assert scene_runs.pad_batch(batch, 5)["image"].tolist() == [0, 1, 2, 2, 2]
+    assert scene_runs.pad_batch(batch, 3)["factors"]["x"].tolist() == [0, 1, 2]
 
 
 def test_factor_scores_are_accuracy_and_explained_variance():

@@ -38,7 +38,8 @@ class Model(snt.Module, abc.ABC):
       image_shape: (H, W, C) of the pictures that `initialize` was called with.
       PRINTED: {name of the mean that is logged: (its label, scalar of `__call__`)} of the figures
         that the loop prints, where the scalar is there.
-      METRICS: {name in `eval`'s metrics and losses: how plots and tables call it}.
+      METRICS: {name in `eval`'s metrics and losses, or of a measure that `evaluate` takes of its
+        masks: how plots and tables call it}, in their order.
     """
 
     num_background = 1
@@ -49,6 +50,14 @@ class Model(snt.Module, abc.ABC):
     METRICS: ClassVar = {
         "ari": "ARI",
         "ari_nobg": "foreground ARI",
+        "miou": "mIoU",
+        "miou_nobg": "foreground mIoU",
+        "mbo": "mBO",
+        "mbo_nobg": "foreground mBO",
+        "sc": "SC",
+        "sc_nobg": "foreground SC",
+        "msc": "mSC",
+        "msc_nobg": "foreground mSC",
         "mse": "MSE",
         "recons": "−log p(x|z) [nats]",
         "kl": "Σ KL [nats]",

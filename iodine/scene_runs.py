@@ -1,0 +1,124 @@
+"""Runs a model on scenes: their batches, their noise, and what is kept of the results."""
+
+import sys
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+
+def pad_batch(batch, batch_size):
+    """Repeats a batch's last scene until it has batch_size scenes, for one compiled function."""
+
+    def pad(x):
+        return np.concatenate([x, np.repeat(x[-1:], batch_size - len(x), axis=0)])
+
+    return tf.nest.map_structure(pad, batch)
+
+
+def first_scenes(batches, num_images):
+    """Yields the first scenes of a data set.
+
+    Args:
+      batches: `tf.data.Dataset` of batches.
+      num_images: number of scenes in all.
+
+    Yields:
+      (batch of NumPy arrays, numbers of its scenes int32 [n]), fewer than asked for if there are
+      not as many.
+    """
+    done = 0
+    for batch in batches.as_numpy_iterator():
+        count = min(len(batch["image"]), num_images - done)
+        numbers = np.arange(done, done + count, dtype=np.int32)
+        yield tf.nest.map_structure(lambda x, n=count: x[:n], batch), numbers
+        done += count
+        if done == num_images:
+            return
+
+
+def held_out_scenes(dataset, num_images):
+    """Returns how many scenes a data set holds out, num_images at most.
+
+    Prints a line to stderr where they are fewer.
+    """
+    found = sum(len(numbers) for _, numbers in first_scenes(dataset("test"), num_images))
+    if found < num_images:
+        print(
+            f"only {found} scenes are held out: taking these, not eval_images={num_images} "
+            "(data.path=FILE names a file of more)",
+            file=sys.stderr,
+        )
+    return found
+
+
+def scene_noise(model, numbers, seed):
+    """Noise that depends on the seed and on each scene's number, whatever the batch.
+
+    Args:
+      model: a `Model`.
+      numbers: of the scenes, int32 [B].
+      seed: int32 [].
+
+    Returns:
+      Standard-normal draws of the model's `noise_shape(B)`.
+    """
+    shape = model.noise_shape(1)
+
+    def draw(number):
+        return tf.random.stateless_normal(shape, seed=tf.stack([seed, number]))[:, 0]
+
+    return tf.stack([draw(number) for number in tf.unstack(numbers)], axis=1)
+
+
+def infer(model, batches, seed, select):
+    """Runs a model on scenes, batch by batch.
+
+    Args:
+      model: a `Model`, restored.
+      batches: yields (batch of NumPy arrays, numbers of its scenes int32 [n]); none is larger than
+        the first.
+      seed: of the noise.
+      select: function of what `model.eval` returned that picks tensors [B, ...], nested as it
+        likes; nothing else is computed.
+
+    Yields:
+      (numbers of a batch's scenes, what was picked, as NumPy arrays [n, ...]).
+    """
+
+    @tf.function(autograph=False)
+    def infer_batch(batch, numbers):
+        return select(model.eval(batch, scene_noise(model, numbers, seed)))
+
+    batch_size = None
+    for batch, numbers in batches:
+        count, batch_size = len(numbers), batch_size or len(numbers)
+        padded = pad_batch((batch, numbers), batch_size)
+        picked = infer_batch(*tf.nest.map_structure(tf.constant, padded))
+        yield numbers, tf.nest.map_structure(lambda x, n=count: x.numpy()[:n], picked)
+
+
+def run_model(model, batches, num_images, seed, select, finish=lambda picked: picked):
+    """Runs a model on scenes, with a progress bar.
+
+    Args:
+      model, batches, seed: as for `infer`.
+      num_images: number of scenes in all.
+      select: as for `infer`, returning {name: tensor}.
+      finish: function of what was picked of a batch, {name: array [n, ...]}, that returns what is
+        to be kept.
+
+    Returns:
+      {name: array [num_images, ...]}.
+    """
+    results = []
+    with progress_bar(num_images, "image") as bar:
+        for numbers, picked in infer(model, batches, seed, select):
+            results.append(finish(picked))
+            bar.update(len(numbers))
+    return {name: np.concatenate([r[name] for r in results]) for name in results[0]}
+
+
+def progress_bar(total, unit):
+    """A progress bar on stderr, if that is a terminal."""
+    return tqdm(total=total, unit=unit, disable=None, file=sys.__stderr__)
