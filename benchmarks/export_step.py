@@ -178,7 +178,7 @@ def training_step(model, optimizer, images_spec):
         noise = standard_normal(model.noise_shape(images_spec.shape[0]), tf.stack([seed, step]))
         gradients, metrics = gradients_of(params, images, noise)
         gradients, norm = tf.clip_by_global_norm(
-            [gradients[key] for key in keys], learner.MAX_GRADIENT_NORM
+            [gradients[key] for key in keys], model.max_gradient_norm
         )
         state = [[values[key] for key in keys] for values in (params, m, v)]
         state = [dict(zip(keys, values)) for values in optimizer.update(gradients, *state, step)]

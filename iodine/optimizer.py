@@ -6,6 +6,7 @@ follows TensorFlow's formula, as the published models were trained with it.
 
 import numbers
 
+import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
@@ -60,21 +61,28 @@ class ExponentialDecay:
 class Adam(snt.Optimizer):
     """Adam (Kingma & Ba 2015) in TensorFlow's form.
 
-    With t the number of this update, from 1,
-    m ← β1·m + (1-β1)·g, v ← β2·v + (1-β2)·g²,
-    θ ← θ - lr·sqrt(1-β2^t)/(1-β1^t) · m/(sqrt(v) + ε).
+        With t the number of this update, from 1,
+        m ← β1·m + (1-β1)·g, v ← β2·v + (1-β2)·g²,
+        θ ← θ - lr·sqrt(1-β2^t)/(1-β1^t) · m/(sqrt(v) + ε).
 
-    Args:
-      learning_rate: a float, or a function of the number of updates made before.
-      beta1: decay of the first moment.
-      beta2: decay of the second moment.
-      epsilon: added to the root of the second moment.
+        Args:
+          learning_rate: a float, or a function of the number of updates made before.
+          beta1: decay of the first moment.
+          beta2: decay of the second moment.
+          epsilon: added to the root of the second moment.
+    <<<<<<< HEAD
 
-    Raises:
-      UserError: for a value that is none of these.
+        Raises:
+          UserError: for a value that is none of these.
+    =======
+          rate_factors: {part of a variable's name: what its learning rate is multiplied by}, for parts
+            of a model that have to learn faster than the rest.
+    >>>>>>> air
     """
 
-    def __init__(self, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8, name="adam"):
+    def __init__(
+        self, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8, rate_factors=None, name="adam"
+    ):
         super().__init__(name=name)
         if not callable(learning_rate):
             learning_rate = _number(
@@ -84,6 +92,7 @@ class Adam(snt.Optimizer):
         self.beta1 = _number(beta1, "beta1", "from 0 to below 1", lambda x: 0 <= x < 1)
         self.beta2 = _number(beta2, "beta2", "from 0 to below 1", lambda x: 0 <= x < 1)
         self.epsilon = _number(epsilon, "epsilon", "of 0 or more", lambda x: x >= 0)
+        self.rate_factors = rate_factors or {}
         self.step = tf.Variable(0, trainable=False, dtype=tf.int64, name="step")
         self.m = []
         self.v = []
@@ -100,12 +109,20 @@ class Adam(snt.Optimizer):
         rate = self.learning_rate
         return tf.convert_to_tensor(rate(step) if callable(rate) else rate, tf.float32)
 
-    def update(self, gradients, parameters, m, v, step):
+    def _factors(self, parameters):
+        """What the learning rate of each variable is multiplied by."""
+        return [
+            float(np.prod([f for part, f in self.rate_factors.items() if part in p.name]))
+            for p in parameters
+        ]
+
+    def update(self, gradients, parameters, m, v, step, factors=None):
         """The update as a function of tensors, which changes no variable.
 
         Args:
           gradients, parameters, m, v: lists of tensors of equal shapes.
           step: number of updates made before, an integer [].
+          factors: of the learning rate, a number for each parameter; None for 1.
 
         Returns:
           (parameters, m, v) after the update, lists of tensors.
@@ -116,7 +133,8 @@ class Adam(snt.Optimizer):
         m = [self.beta1 * a + (1.0 - self.beta1) * g for a, g in zip(m, gradients)]
         v = [self.beta2 * a + (1.0 - self.beta2) * tf.square(g) for a, g in zip(v, gradients)]
         parameters = [
-            p - rate * a / (tf.sqrt(b) + self.epsilon) for p, a, b in zip(parameters, m, v)
+            p - factor * rate * a / (tf.sqrt(b) + self.epsilon)
+            for p, a, b, factor in zip(parameters, m, v, factors or [1.0] * len(parameters))
         ]
         return parameters, m, v
 
@@ -128,7 +146,9 @@ class Adam(snt.Optimizer):
           parameters: the variables, always in the same order.
         """
         self.initialize(parameters)
-        new_values = self.update(updates, parameters, self.m, self.v, self.step)
+        new_values = self.update(
+            updates, parameters, self.m, self.v, self.step, self._factors(parameters)
+        )
         for variables, values in zip((parameters, self.m, self.v), new_values):
             for variable, value in zip(variables, values):
                 variable.assign(value)
