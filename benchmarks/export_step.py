@@ -53,10 +53,12 @@ def read_config(name, overrides):
         updates, positional = get_config_updates(overrides)
         if positional:
             raise UserError(f"'{positional[0]}' is no override: write key=value")
-        updates = main.checked_updates(convert_to_nested_dict(updates), main.get_config(name))
+        updates = command_line.checked_updates(
+            convert_to_nested_dict(updates), main.get_config(name)
+        )
         return main.get_config(name, updates)
     except ConfigAddedError as error:
-        raise UserError(main.unknown_key(error)) from error
+        raise UserError(command_line.unknown_key(error)) from error
     except SacredError as error:
         raise UserError(str(error)) from error
 

@@ -61,23 +61,20 @@ class ExponentialDecay:
 class Adam(snt.Optimizer):
     """Adam (Kingma & Ba 2015) in TensorFlow's form.
 
-        With t the number of this update, from 1,
-        m ← β1·m + (1-β1)·g, v ← β2·v + (1-β2)·g²,
-        θ ← θ - lr·sqrt(1-β2^t)/(1-β1^t) · m/(sqrt(v) + ε).
+    With t the number of this update, from 1,
+    m ← β1·m + (1-β1)·g, v ← β2·v + (1-β2)·g²,
+    θ ← θ - lr·sqrt(1-β2^t)/(1-β1^t) · m/(sqrt(v) + ε).
 
-        Args:
-          learning_rate: a float, or a function of the number of updates made before.
-          beta1: decay of the first moment.
-          beta2: decay of the second moment.
-          epsilon: added to the root of the second moment.
-    <<<<<<< HEAD
+    Args:
+      learning_rate: a float, or a function of the number of updates made before.
+      beta1: decay of the first moment.
+      beta2: decay of the second moment.
+      epsilon: added to the root of the second moment.
+      rate_factors: {part of a variable's name: what its learning rate is multiplied by}, for parts
+        of a model that have to learn faster than the rest.
 
-        Raises:
-          UserError: for a value that is none of these.
-    =======
-          rate_factors: {part of a variable's name: what its learning rate is multiplied by}, for parts
-            of a model that have to learn faster than the rest.
-    >>>>>>> air
+    Raises:
+      UserError: for a value that is none of these.
     """
 
     def __init__(
