@@ -202,6 +202,27 @@ def restore(path, **objects):
         raise UserError(f"the checkpoint '{path}' cannot be read: {error}") from error
 
 
+def restore_model(path, model, image_shape):
+    """Restores a model alone, and what its checkpoint remembers of how it infers.
+
+    Args:
+      path: the checkpoint.
+      model: a `Model`, new.
+      image_shape: (H, W, C) of its pictures.
+
+    Returns:
+      What the checkpoint remembers, as `read_record`.
+
+    Raises:
+      UserError: as `restore`.
+    """
+    model.initialize(image_shape)
+    restore(path, model=model)
+    record = read_record(path)
+    model.refinement_batch_size = record.get("refinement_batch_size", model.refinement_batch_size)
+    return record
+
+
 def sync(*paths):
     """Waits until files and directories are on the disk."""
     for path in paths:

@@ -4,29 +4,55 @@ Sonnet's own Adam puts epsilon elsewhere and refuses some distribution strategie
 follows TensorFlow's formula, as the published models were trained with it.
 """
 
+import numbers
+
 import numpy as np
 import sonnet as snt
 import tensorflow as tf
+
+from iodine.modules.utils import UserError
+
+
+def _number(value, what, wanted, fits):
+    """Returns a float; raises a `UserError` that says what is wanted unless it `fits`."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not fits(value):
+        raise UserError(f"{what} is {value!r}, use a number {wanted}")
+    return float(value)
 
 
 class ExponentialDecay:
     """Learning rate that falls smoothly: initial · decay_rate^(step / decay_steps).
 
-    Over the first `warmup_steps` updates it is multiplied by a factor that rises linearly to 1.
+    Args:
+      initial_learning_rate: the learning rate at step 0.
+      decay_rate: factor over `decay_steps`.
+      decay_steps: number of updates.
+      warmup_steps: number of first updates over which the learning rate is multiplied by a factor
+        that rises linearly to 1.
+      staircase: whether it falls once after every `decay_steps` instead.
+
+    Raises:
+      UserError: for a value that is none of these.
     """
 
-    def __init__(self, initial_learning_rate, decay_rate, decay_steps, warmup_steps=0):
-        self.initial_learning_rate = initial_learning_rate
-        self.decay_rate = decay_rate
-        self.decay_steps = decay_steps
-        self.warmup_steps = warmup_steps
+    def __init__(
+        self, initial_learning_rate, decay_rate, decay_steps, warmup_steps=0, staircase=False
+    ):
+        self.initial_learning_rate = _number(
+            initial_learning_rate, "the initial learning rate", "of 0 or more", lambda x: x >= 0
+        )
+        self.decay_rate = _number(decay_rate, "decay_rate", "above 0", lambda x: x > 0)
+        self.decay_steps = _number(decay_steps, "decay_steps", "above 0", lambda x: x > 0)
+        self.warmup_steps = _number(warmup_steps, "warmup_steps", "of 0 or more", lambda x: x >= 0)
+        self.staircase = staircase
 
     def __call__(self, step):
         """Returns the learning rate at an integer step, float32 []."""
         step = tf.cast(step, tf.float32)
-        rate = self.initial_learning_rate * tf.pow(
-            tf.constant(self.decay_rate), step / self.decay_steps
-        )
+        periods = step / self.decay_steps
+        if self.staircase:
+            periods = tf.floor(periods)
+        rate = self.initial_learning_rate * tf.pow(tf.constant(self.decay_rate), periods)
         if self.warmup_steps:
             rate *= tf.minimum((step + 1.0) / self.warmup_steps, 1.0)
         return rate
@@ -46,16 +72,23 @@ class Adam(snt.Optimizer):
       epsilon: added to the root of the second moment.
       rate_factors: {part of a variable's name: what its learning rate is multiplied by}, for parts
         of a model that have to learn faster than the rest.
+
+    Raises:
+      UserError: for a value that is none of these.
     """
 
     def __init__(
         self, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8, rate_factors=None, name="adam"
     ):
         super().__init__(name=name)
+        if not callable(learning_rate):
+            learning_rate = _number(
+                learning_rate, "learning_rate", "of 0 or more, or a schedule", lambda x: x >= 0
+            )
         self.learning_rate = learning_rate
-        self.beta1 = beta1
-        self.beta2 = beta2
-        self.epsilon = epsilon
+        self.beta1 = _number(beta1, "beta1", "from 0 to below 1", lambda x: 0 <= x < 1)
+        self.beta2 = _number(beta2, "beta2", "from 0 to below 1", lambda x: 0 <= x < 1)
+        self.epsilon = _number(epsilon, "epsilon", "of 0 or more", lambda x: x >= 0)
         self.rate_factors = rate_factors or {}
         self.step = tf.Variable(0, trainable=False, dtype=tf.int64, name="step")
         self.m = []
@@ -117,3 +150,25 @@ class Adam(snt.Optimizer):
             for variable, value in zip(variables, values):
                 variable.assign(value)
         self.step.assign_add(1)
+
+
+def adam_optimizer(
+    learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8, use_locking=False, name="adam"
+):
+    """TensorFlow 1's `tf.train.AdamOptimizer` as `Adam`; nothing here needs locks."""
+    del use_locking
+    return Adam(learning_rate, beta1, beta2, epsilon, name=name)
+
+
+def exponential_decay(
+    learning_rate, global_step, decay_steps, decay_rate, staircase=False, name=None
+):
+    """TensorFlow 1's `tf.train.exponential_decay`; the optimizer's step is the global one."""
+    del global_step, name
+    return ExponentialDecay(learning_rate, decay_rate, decay_steps, staircase=staircase)
+
+
+def global_step(graph=None):
+    """TensorFlow 1's `tf.train.get_or_create_global_step`: 0, as optimizers count steps here."""
+    del graph
+    return 0

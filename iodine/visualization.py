@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from iodine import evaluation, latents, own_pictures, scene_runs
-from iodine.modules import plotting
+from iodine.modules import curves, plotting
 from iodine.objects import match_objects, select_objects
 from iodine.report import Report
 from multi_object_datasets.pictures import picture_paths
@@ -75,7 +75,7 @@ def add_scenes(report, info, model, names):
         report.add_heading("Losses and metrics over the iterations")
         report.add_figure(
             "curves",
-            plotting.curves_plot(info, model.METRICS),
+            curves.curves_plot(info, model.METRICS),
             "Thin lines: the scenes above. Thick lines: their mean.",
         )
     if figures := model.figures(info):

@@ -7,7 +7,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from iodine import latents
-from iodine.modules import overview, plotting, tiles
+from iodine.modules import curves, overview, plotting, tiles
 from iodine.modules.distribution import LocScaleDistribution
 from iodine.modules.model import Model
 from iodine.modules.utils import UserError
@@ -144,7 +144,7 @@ def test_without_ground_truth_there_are_no_true_masks_and_the_error_stands_for_t
     assert axes[0].get_ylabel() == f"MSE\n{info['metrics']['mse'][0, -1]:.4f}"
     rows = tile_axes(plotting.iterations_plot(info, 0), 2 * T + 1)
     assert not any(ax.get_images() for ax in rows[0][T:])
-    assert len(plotting.curves_plot(info, Model.METRICS).get_axes()) == 3
+    assert len(curves.curves_plot(info, Model.METRICS).get_axes()) == 3
 
 
 def test_the_iterations_show_components_and_logits_of_every_slot_and_step():
@@ -193,7 +193,7 @@ def test_the_inputs_show_everything_but_the_constant_ones():
 
 def test_the_curves_are_those_of_the_scenes_and_their_mean():
     info = random_info()
-    axes = plotting.curves_plot(info, Model.METRICS).get_axes()
+    axes = curves.curves_plot(info, Model.METRICS).get_axes()
     assert [ax.get_title() for ax in axes] == list(Model.METRICS.values())
     kl = info["losses"]["kl"].sum(axis=-1)
     place = list(Model.METRICS).index("kl")
@@ -338,7 +338,7 @@ def test_projections_keep_far_clusters_apart_and_have_a_column_for_each_value():
 
 def test_a_report_holds_its_figures_and_escapes_its_texts(tmp_path):
     report = Report(tmp_path / "new", "a < b")
-    figure = plotting.curves_plot(random_info(), Model.METRICS)
+    figure = curves.curves_plot(random_info(), Model.METRICS)
     report.add_table([["head"], ["<cell>"]])
     report.add_figure("curves", figure, "caption & more")
     page = open(report.write(), encoding="utf-8").read()

@@ -6,14 +6,13 @@ of a printed page, at its default size.
 """
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import EngFormatter
 
 from iodine.modules.overview import slot_colors
 from iodine.modules.tiles import (
     FONT_SIZE,
     GAP,
+    TITLE,
     color_bar,
     label_row,
     prepare_axis,
@@ -269,34 +268,46 @@ def inputs_plot(info, b=0, t=-1, size=0.6):
     return figure
 
 
-# ---------------------------------------------------------------- curves and samples
+# ---------------------------------------------------------------- several models, and samples
 
 
-def curves_plot(info, labels):
-    """Losses and metrics over the iterations, a thin line for each scene and a thick mean.
+def comparison_plot(infos, names, scenes, size=0.6):
+    """Decompositions of the same scenes by several models, a row for each model below each scene.
 
     Args:
-      info: what `Model.eval` returned, as NumPy arrays.
-      labels: the model's `METRICS`.
+      infos: what each model's `eval` returned, as NumPy arrays.
+      names: of the models, short.
+      scenes: places of the scenes in the batch.
+      size: height of a picture in inches.
 
     Returns:
       `matplotlib.figure.Figure`.
     """
-    curves = {**info["losses"], **info["metrics"], "kl": info["losses"]["kl"].sum(axis=-1)}
-    curves = {name: curves[name] for name in labels if name in curves}  # [B, T] each
-    figure = Figure(figsize=(7.0, 1.6), dpi=200, layout="constrained")
-    for ax, (name, curve) in zip(figure.subplots(1, len(curves)), curves.items()):
-        ax.plot(curve.T, color="tab:blue", alpha=0.35, linewidth=0.7)
-        ax.plot(curve.mean(axis=0), color="tab:blue", linewidth=1.6)
-        ax.set_title(labels[name], fontsize=FONT_SIZE)
-        ax.set_xlabel("refinements", fontsize=FONT_SIZE)
-        ax.set_xticks(range(curve.shape[1]))
-        if name in ("ari", "ari_nobg"):
-            ax.set_ylim(min(-0.05, curve.min()), 1.05)
-        if name in ("recons", "kl"):
-            ax.yaxis.set_major_formatter(EngFormatter(sep=""))
-        ax.tick_params(labelsize=FONT_SIZE - 1, length=2, pad=2)
-        ax.spines[["top", "right"]].set_visible(False)
+    has_truth = "true_mask" in infos[0]["data"]
+    first = 4 if has_truth else 3
+    num_slots = max(_component_means(info).shape[2] for info in infos)
+    figure, axes = tile_figure(
+        len(scenes) * len(infos), first + num_slots, size, _tile_aspect(infos[0])
+    )
+    titles = ["image", *["true\nmasks"] * has_truth, "recon-\nstruction", "masks"]
+    titles += [f"slot {k + 1}" for k in range(num_slots)]
+    for ax, title in zip(axes[0], titles):
+        ax.set_title(title, **TITLE)
+    for row, (scene, (name, info)) in enumerate(
+        (scene, model) for scene in scenes for model in zip(names, infos)
+    ):
+        tiles = axes[row, first - 2 :]
+        if row % len(infos) == 0:
+            show_img(_frame(info["data"]["image"], scene, -1), axes[row, 0])
+            if has_truth:
+                show_mask(_true_masks(info, scene, -1), axes[row, 1], background=True)
+        masks = info["outputs"]["pred_mask"][scene, -1]  # [K, H, W, 1]
+        show_img(info["outputs"]["recons"][scene, -1, 0], tiles[0])
+        show_mask(masks, tiles[1])
+        colors = slot_colors(len(masks))
+        for ax, component, color in zip(tiles[2:], _component_means(info)[scene, -1], colors):
+            show_img(component, ax, frame_color=color)
+        label_row(axes[row, 0], f"{name}\n{_score(info, scene, -1)}")
     return figure
 
 

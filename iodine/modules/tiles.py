@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from iodine.modules.overview import slot_colors
 
 FONT_SIZE = 7  # points
+TITLE = {"fontsize": FONT_SIZE, "pad": 2.5, "linespacing": 1.0}  # for `ax.set_title`
 GAP = 0.05  # inches between pictures
 LABEL_WIDTH = 0.55  # inches for the labels of rows
 TITLE_HEIGHT = 0.3  # inches for the titles of columns
@@ -20,7 +21,7 @@ def prepare_axis(ax, title=None, frame_color=None):
         ax.spines[:].set_color(frame_color)
         ax.spines[:].set_linewidth(1.2)
     if title is not None:
-        ax.set_title(title, fontsize=FONT_SIZE, pad=2.5, linespacing=1.0)
+        ax.set_title(title, **TITLE)
 
 
 def show_img(image, ax, title=None, mask=None, frame_color=None):

@@ -1,0 +1,97 @@
+"""Models side by side: paired differences, one table, curves on one axis, the same scenes."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from iodine import checkpoints, compare, main
+from iodine.modules import curves
+from iodine.modules.utils import UserError
+from tests import tiny
+
+
+def save(directory, recorded=True, **updates):
+    """Saves an untrained tiny model; returns the directory."""
+    config = main.get_config("tetrominoes", {**tiny.UPDATES, **updates})
+    dataset, model = main.build(config["data"]), main.build(config["model"])
+    model.initialize(dataset.image_shape)
+    record = {"refinement_batch_size": 2}
+    if recorded:
+        record["config"] = json.loads(json.dumps(config, default=str))
+    checkpoints.CheckpointWriter(str(directory), record, model=model).save(1)
+    return str(directory)
+
+
+def run(*directories, **updates):
+    """Runs the command in this process."""
+    updates = {**tiny.UPDATES, "checkpoint_dir": list(directories), "eval_images": 2, **updates}
+    named = main.convert_to_nested_dict(updates)
+    main.ex.run("compare", named_configs=["tetrominoes"], config_updates=named)
+
+
+def test_differences_are_paired_image_by_image():
+    others = np.array([[9.0, 1.0], [9.0, 2.0], [9.0, np.nan], [9.0, 6.0]])
+    values = np.array([[1.5], [2.5], [3.0], [6.5]])
+    difference = compare.paired_difference(values, others)
+    # Images differ much from each other, the models always by the same.
+    assert difference == {"mean": 0.5, "stderr": 0.0, "num_images": 3}
+    assert compare.paired_difference(values, np.full([4, 1], np.nan)) is None
+
+
+def test_models_of_their_own_configs_are_compared_on_the_same_scenes(tmp_path, capsys):
+    one = save(tmp_path / "one")
+    out = tmp_path / "out"
+    run(one, one, save(tmp_path / "more", num_components=6, num_iters=1), out=str(out))
+    names = ["comparison.json", "curves.png", "decompositions.png", "report.html"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    comparison = json.loads((out / "comparison.json").read_text())
+    first, same, more = comparison["models"]
+    assert comparison["num_images"] == 2 and "difference" not in first
+    assert first["metrics"] == same["metrics"]  # The same scenes and the same noise.
+    assert {(d["mean"], d["stderr"]) for d in same["difference"].values()} == {(0.0, 0.0)}
+    for name in ("ari", "ari_nobg", "miou", "mse", "kl"):
+        assert len(first["metrics"][name]["per_iteration"]) == 3
+        assert len(more["metrics"][name]["per_iteration"]) == 2
+        difference = more["metrics"][name]["mean"] - first["metrics"][name]["mean"]
+        assert more["difference"][name]["mean"] == pytest.approx(difference, abs=1e-6)
+    printed = capsys.readouterr().out
+    page = (out / "report.html").read_text()
+    for text in ("(3) − (1)", "foreground mIoU", "2 "):
+        assert text in printed and text in page
+    # 4 true columns and 6 slots; a scene has a row for each model.
+    width, height = Image.open(out / "decompositions.png").size
+    assert width > 1200 and height > 700
+
+
+def test_a_checkpoint_without_config_is_built_as_the_command_says(tmp_path, capsys):
+    plain = save(tmp_path / "plain", recorded=False, num_components=3)
+    run(save(tmp_path / "one"), plain, num_components=3)
+    assert "(2) IODINE" in capsys.readouterr().out
+
+
+def test_what_cannot_be_compared_is_one_line(tmp_path):
+    one = save(tmp_path / "one")
+    with pytest.raises(UserError, match="compare takes two checkpoints or more: "):
+        run(one)
+    with pytest.raises(UserError, match="compare takes two checkpoints or more: "):
+        run(checkpoint_dir=one)
+    small = save(tmp_path / "small", **{"data.image_dim": [14, 14]})
+    with pytest.raises(UserError, match=r"is for images of 14×14×3, the data has 35×35×3"):
+        run(one, small)
+
+
+def test_curves_share_an_axis_and_a_mere_result_is_a_line_across():
+    values = [
+        {"mse": np.array([[1.0, 3.0], [3.0, 5.0]]), "ari": np.array([[np.nan] * 2, [0.0, 1.0]])},
+        {"mse": np.array([[2.0], [4.0]])},
+    ]
+    figure = curves.comparison_curves(
+        values, ["a", "b"], {"mse": "MSE", "ari": "ARI", "kl": "nobody's"}
+    )
+    mse, ari = (ax for ax in figure.get_axes() if ax.get_title())
+    assert [list(line.get_ydata()) for line in mse.get_lines()] == [[2.0, 4.0], [3.0, 3.0]]
+    assert mse.get_lines()[1].get_linestyle() == ":"
+    assert [list(line.get_ydata()) for line in ari.get_lines()] == [[0.0, 1.0]]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
