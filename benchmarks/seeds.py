@@ -23,6 +23,7 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt  # noqa: E402
 
+LABELS = {"ari_nobg": "foreground ARI", "ari": "ARI", "mse": "MSE"}
 MODULE = [sys.executable, "-m", "iodine.main"]
 
 
@@ -48,21 +49,30 @@ def train_and_evaluate(config, updates, name, out, core):
     (out / f"{name}.json").write_text(json.dumps(figures))
 
 
-def draw(curves, path):
-    """Draws curves {(precision, seed): Sacred's metrics}, one colour for each precision."""
+def draw(curves, score, path):
+    """Draws curves {(precision, seed): Sacred's metrics}, one colour for each precision.
+
+    The loss is on the left, the score on the right.
+    """
     figure, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
     precisions = list(dict.fromkeys(precision for precision, _ in curves))
     for (precision, _), metrics in curves.items():
         color = f"C{precisions.index(precision)}"
-        for axis, name in zip(axes, ("loss", "ari")):
+        for axis, name in zip(axes, ("loss", score)):
             axis.plot(*(metrics[name][k] for k in ("steps", "values")), color=color, linewidth=0.8)
     for index, precision in enumerate(precisions):
         axes[1].plot([], [], color=f"C{index}", label=precision)
     axes[0].set(xlabel="step", ylabel="loss (nats an image)")
-    axes[1].set(xlabel="step", ylabel="foreground ARI", ylim=(0, 1))
+    axes[1].set(xlabel="step", ylabel="foreground ARI" if score == "ari" else score, ylim=(0, 1))
     axes[1].legend(frameon=False)
     figure.savefig(path, dpi=120)
     plt.close(figure)
+
+
+def first_step(curve, value):
+    """The first step at which a curve {"steps", "values"} is at least so high, as text."""
+    reached = (step for step, v in zip(curve["steps"], curve["values"]) if v >= value)
+    return str(next(reached, "–"))
 
 
 def main():
@@ -71,6 +81,16 @@ def main():
     parser.add_argument("updates", nargs="*", metavar="key=value", help="as on the command line")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--precisions", nargs="+", default=["float32"])
+    parser.add_argument(
+        "--figures",
+        nargs="+",
+        default=["ari_nobg", "ari", "mse"],
+        help="of `evaluate`, to tabulate",
+    )
+    parser.add_argument("--score", default="ari", help="of training's figures, to draw")
+    parser.add_argument(
+        "--reach", type=float, nargs="*", default=[], help="scores to tabulate the first step of"
+    )
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/seeds"))
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -90,8 +110,10 @@ def main():
                 cores.put(core)
         return json.loads(file.read_text())
 
-    print("| precision | seed | minutes | foreground ARI | ARI | MSE |")
-    print("| --- | --- | --- | --- | --- | --- |", flush=True)
+    heads = ["precision", "seed", "minutes", *[LABELS.get(n, n) for n in args.figures]]
+    heads += [f"steps to {value:g}" for value in args.reach]
+    print(f"| {' | '.join(heads)} |")
+    print(f"|{' --- |' * len(heads)}", flush=True)
     curves = {}
     with concurrent.futures.ThreadPoolExecutor(cores.qsize()) as executor:
         runs = {
@@ -103,12 +125,12 @@ def main():
             precision, seed = runs[future]
             figures = future.result()
             curves[precision, seed] = figures["curves"]
-            means = " | ".join(
-                f"{figures['evaluation'][name]['mean']:.4f}" for name in ("ari_nobg", "ari", "mse")
-            )
-            print(f"| {precision} | {seed} | {figures['minutes']:.1f} | {means} |", flush=True)
+            means = [f"{figures['evaluation'][name]['mean']:.4f}" for name in args.figures]
+            steps = [first_step(figures["curves"][args.score], value) for value in args.reach]
+            cells = [precision, str(seed), f"{figures['minutes']:.1f}", *means, *steps]
+            print(f"| {' | '.join(cells)} |", flush=True)
             # Drawn after each run, so that what was stopped leaves what it has.
-            draw(dict(sorted(curves.items())), args.out / "curves.png")
+            draw(dict(sorted(curves.items())), args.score, args.out / "curves.png")
 
 
 if __name__ == "__main__":
