@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from iodine import devices
+from iodine.baselines import air_networks
 from iodine.modules import decoder, distribution, factor_eval, networks, refinement
 
 N, B, K, Z = 2, 2, 3, 4
@@ -53,6 +54,10 @@ def output_call(dist):
         dist.posterior(decoded),
         dist.log_prob_without_each(image, decoded),
     )
+
+
+def recurrent_call(net):
+    return net(net.look(normal(N, 12)), normal(N, Z), net.initial_state(N))
 
 
 MAPPING = [["position", 2, "scalar"], ["shape", 3, "categorical"], ["turn", 2, "angle"]]
@@ -116,6 +121,11 @@ MODULES = {
     "BernoulliOutput": (
         lambda: distribution.BernoulliOutput(),
         lambda m: (m.log_prob(normal(N, 3), tf.ones([N, 3])), m.mean(normal(N, 3))),
+    ),
+    "AIR RecurrentNet": (lambda: air_networks.RecurrentNet(3, 5, 6), recurrent_call),
+    "AIR PatchDecoder": (
+        lambda: air_networks.PatchDecoder((4, 5), 6),
+        lambda m: m(normal(N, Z)),
     ),
     "FactorRegressor": (lambda: factor_eval.FactorRegressor(MAPPING), regressor_call),
 }

@@ -1,0 +1,66 @@
+"""AIR by the command line: training goes on exactly where it stopped, and all commands serve it."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from iodine.checkpoints import latest_checkpoint
+from multi_object_datasets.generate import generate
+from tests import tiny
+
+SIZES = ["n_z=3", "batch_size=4", "model.lstm_size=6", "model.hidden_size=6", "seed=3"]
+PERIODS = ["save_summaries_steps=1", "save_checkpoint_steps=2", "save_images_steps=4"]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Six test scenes and twenty training scenes, as data.path takes them."""
+    folder = tmp_path_factory.mktemp("scenes")
+    for split, count in (("test", 6), ("train", 20)):
+        generate("multi_mnist", count, 0, folder / split, split=split, workers=1)
+    return [f"data.path=['{folder}/test','{folder}/train']", "data.held_out=6"]
+
+
+def run(*words):
+    code, stdout, stderr = tiny.run(*words)
+    assert code == 0, stderr
+    return stdout
+
+
+def weights(directory):
+    reader = tf.train.load_checkpoint(latest_checkpoint(directory))
+    names = [name for name in reader.get_variable_to_shape_map() if name.startswith("model/")]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+@pytest.mark.parametrize("estimator", ["exact", "reinforce"])
+def test_a_run_goes_on_exactly_where_it_stopped(estimator, files, tmp_path):
+    config = ["with", "air", *files, *SIZES, *PERIODS, f"model.estimator={estimator}"]
+    run(*config, f"checkpoint_dir={tmp_path}/whole", "stop_after_steps=4")
+    run(*config, f"checkpoint_dir={tmp_path}/halves", "stop_after_steps=2")
+    go_on = ["continue_run=True", f"checkpoint_dir={tmp_path}/halves_1", "stop_after_steps=4"]
+    run(*config, *go_on)
+    whole, halves = weights(f"{tmp_path}/whole_1"), weights(f"{tmp_path}/halves_1")
+    assert whole.keys() == halves.keys() and len(whole) > 10
+    for name, value in whole.items():
+        np.testing.assert_array_equal(value, halves[name], err_msg=name)
+
+
+def test_it_is_evaluated_shown_and_exported(files, tmp_path):
+    config = ["with", "air", *files, *SIZES, "eval_images=5"]
+    run(*config, f"checkpoint_dir={tmp_path}/run", "stop_after_steps=1", *PERIODS)
+    config.append(f"checkpoint_dir={tmp_path}/run_1")
+    printed = run("evaluate", *config, f"out={tmp_path}/figures.json", "model.bound_draws=10")
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["num_images"] == np.sum(figures["confusion"]) == 5
+    for name in ("count_accuracy", "elbo", "iwae", "mse", "ari_nobg"):
+        assert np.isfinite(figures[name]["mean"]) and name in printed
+    assert figures["iwae"]["mean"] > figures["elbo"]["mean"]
+    run("visualize", *config, f"out={tmp_path}/report")
+    pictures = {path.name for path in (tmp_path / "report").iterdir()}
+    shown = {"counts.png", "attention.png", "air_traversals.png", "air_samples.png", "report.html"}
+    assert shown <= pictures
+    run("export_weights", *config, f"out={tmp_path}/weights")
+    assert latest_checkpoint(f"{tmp_path}/weights").endswith("-1")
