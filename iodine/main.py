@@ -29,7 +29,7 @@ from iodine.modules.utils import UserError, build, did_you_mean
 from iodine.training import Interrupted, WorkerLost
 from multi_object_datasets.errors import DatasetError, dataset_error_within
 
-__all__ = ["build", "ex", "get_config"]
+__all__ = ["build", "ex", "get_config", "load_model"]
 
 # Sacred's default would turn stdout into a pipe, and a progress bar needs to see the terminal.
 SETTINGS.CAPTURE_MODE = "sys"
@@ -63,6 +63,7 @@ class CommandLineExperiment(Experiment):
             return super().run(*args, **kwargs)
         command, updates, named_configs = args
         terminal.print_whatever_the_encoding()
+        os.environ.setdefault("MPLBACKEND", "agg")  # Commands draw files and open no window.
         try:
             updates = checked_updates(updates, default_config(named_configs))
             return super().run(command, updates, named_configs, **kwargs)
@@ -205,6 +206,29 @@ def get_config(named_config, updates=None):
     """
     run = create_run(ex, "main", convert_to_nested_dict(updates or {}), [named_config])
     return run.config
+
+
+def load_model(named_config, updates=None):
+    """Restores a trained model, for use from Python.
+
+    Args:
+      named_config: name of a named config.
+      updates: {dotted key: value}, as given on the command line; `checkpoint_dir` among them names
+        another model than the one of that config in checkpoints/.
+
+    Returns:
+      (model, dataset, config): a `Model`, a `SceneDataset` and the config that describes them.
+
+    Raises:
+      UserError: if there is no such checkpoint, or it is of another architecture.
+    """
+    from iodine import checkpoints
+
+    config = get_config(named_config, updates)
+    path = checkpoints.latest_checkpoint(config["checkpoint_dir"])
+    dataset, model = build(config["data"], "data"), build(config["model"], "model")
+    checkpoints.restore_model(path, model, dataset.image_shape)
+    return model, dataset, config
 
 
 @ex.pre_run_hook

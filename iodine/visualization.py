@@ -96,8 +96,8 @@ def add_details(report, info, model, b, name):
             (
                 "iterations",
                 plotting.iterations_plot(info, b),
-                "What each refinement makes of the scene. Left: image, reconstruction and, a row "
-                "for each slot, components. Right: masks and mask logits.",
+                "What each refinement makes of the scene, a row for each. The last row: the image, "
+                "the true masks if they are known, and the final logits of the masks.",
             )
         )
     if "inputs" in info:
