@@ -1,7 +1,7 @@
 """Writes the training step of a config for machines that have JAX and no TensorFlow.
 
     python -m benchmarks.export_step CONFIG [key=value ...] --out DIR [--checkpoint DIR]
-        [--images N] [--float32]
+        [--images N] [--stage N] [--float32]
 
 TensorFlow traces the step as a pure function, JAX exports it for CPU and GPU in one file, and
 `run_step.py`, copied next to it, runs it there. What such a run learned comes back by
@@ -35,16 +35,22 @@ from tensorflow.python.framework.convert_to_constants import (  # noqa: E402
     convert_variables_to_constants_v2,
 )
 
-from iodine import checkpoints, learner, main  # noqa: E402
+from iodine import checkpoints, command_line, learner, main  # noqa: E402
 from iodine.modules.utils import UserError  # noqa: E402
+from iodine.stages import plan_stages  # noqa: E402
 from multi_object_datasets.errors import DatasetError  # noqa: E402
 
 PLATFORMS = ("cpu", "cuda")
 METRICS = ("loss", "recons", "kl", "mse", "grad_norm")
 
 
-def read_config(name, overrides):
+def read_config(name, overrides, stage=None):
     """Returns the config that `iodine.main ... with NAME key=value ...` would run with.
+
+    Args:
+      name: of the named config.
+      overrides: ["key=value", ...].
+      stage: number of the stage whose differences are to be in it, None for none.
 
     Raises:
       UserError: for an unknown name or key, or a value of the wrong type.
@@ -53,10 +59,17 @@ def read_config(name, overrides):
         updates, positional = get_config_updates(overrides)
         if positional:
             raise UserError(f"'{positional[0]}' is no override: write key=value")
-        updates = main.checked_updates(convert_to_nested_dict(updates), main.get_config(name))
-        return main.get_config(name, updates)
+        updates = convert_to_nested_dict(updates)
+        updates = command_line.checked_updates(updates, main.get_config(name))
+        config = main.get_config(name, updates)
+        if stage is None:
+            return config
+        stages = {planned.number: planned for planned in plan_stages(config)}
+        if stage not in stages:
+            raise UserError(f"--stage={stage}: '{name}' has stages 1 to {len(stages)}")
+        return main.get_config(name, {**updates, **stages[stage].differences})
     except ConfigAddedError as error:
-        raise UserError(main.unknown_key(error)) from error
+        raise UserError(command_line.unknown_key(error)) from error
     except SacredError as error:
         raise UserError(str(error)) from error
 
@@ -178,7 +191,7 @@ def training_step(model, optimizer, images_spec):
         noise = standard_normal(model.noise_shape(images_spec.shape[0]), tf.stack([seed, step]))
         gradients, metrics = gradients_of(params, images, noise)
         gradients, norm = tf.clip_by_global_norm(
-            [gradients[key] for key in keys], learner.MAX_GRADIENT_NORM
+            [gradients[key] for key in keys], model.max_gradient_norm
         )
         state = [[values[key] for key in keys] for values in (params, m, v)]
         state = [dict(zip(keys, values)) for values in optimizer.update(gradients, *state, step)]
@@ -194,7 +207,7 @@ def first_images(dataset, seed, num_images):
     return images[:, 0] if images.shape[1] == 1 else images
 
 
-def export(name, overrides, out, checkpoint, num_images, float32):
+def export(name, overrides, out, checkpoint, num_images, float32, stage=None):
     """Writes the artefact of a config into the directory `out`.
 
     Args:
@@ -204,6 +217,7 @@ def export(name, overrides, out, checkpoint, num_images, float32):
       checkpoint: directory of the checkpoint to start from, None for new parameters.
       num_images: number of training scenes to write as well, None for none.
       float32: whether to do without TF32 on a GPU.
+      stage: as for `read_config`.
 
     Returns:
       What step.json says.
@@ -211,7 +225,7 @@ def export(name, overrides, out, checkpoint, num_images, float32):
     Raises:
       UserError: for a wrong config, a checkpoint that does not fit, or if `out` exists.
     """
-    config = read_config(name, overrides)
+    config = read_config(name, overrides, stage)
     if os.path.exists(out):
         raise UserError(f"'{out}' exists already: choose another --out=DIR")
     tf.random.set_seed(config["seed"])
@@ -276,11 +290,18 @@ def run():
     parser.add_argument("--out", required=True, help="directory to make")
     parser.add_argument("--checkpoint", metavar="DIR", help="go on from the latest one there")
     parser.add_argument("--images", type=int, metavar="N", help="write N training scenes as well")
+    parser.add_argument("--stage", type=int, metavar="N", help="number of the config's stage")
     parser.add_argument("--float32", action="store_true", help="no TF32 on the GPU")
     args = parser.parse_intermixed_args()
     try:
         about = export(
-            args.config, args.overrides, args.out, args.checkpoint, args.images, args.float32
+            args.config,
+            args.overrides,
+            args.out,
+            args.checkpoint,
+            args.images,
+            args.float32,
+            args.stage,
         )
     except (UserError, DatasetError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -64,7 +64,7 @@ def score_labels(picked, num_background):
     return picked
 
 
-def score_held_out(model, dataset, num_images, seed, select):
+def score_held_out(model, dataset, num_images, seed, select, bounds=False):
     """Runs a model on held-out scenes and takes all its metrics.
 
     Args:
@@ -73,6 +73,7 @@ def score_held_out(model, dataset, num_images, seed, select):
       num_images: number of scenes; all, if fewer are held out.
       seed: of the noise.
       select: function of what `model.eval` returned that picks what else is needed, {name: tensor}.
+      bounds: whether to take the model's `bounds` too, which need many draws.
 
     Returns:
       {name: array [num_images, ...]}: metrics and measures [num_images, T], and what was picked.
@@ -85,6 +86,7 @@ def score_held_out(model, dataset, num_images, seed, select):
         seed,
         lambda info: {**select_metrics(info), **select_labels(info), **select(info)},
         functools.partial(score_labels, num_background=model.num_background),
+        bounds,
     )
 
 
@@ -115,6 +117,17 @@ def summarize(values, metrics):
     """{metric: as `mean_and_stderr`} for those of a model's `METRICS` that there are values of."""
     entries = {name: mean_and_stderr(values[name]) for name in metrics if name in values}
     return {name: entry for name, entry in entries.items() if entry}
+
+
+def confusion(true, predicted):
+    """How often each true count was taken for each other one, of counts [N].
+
+    Returns:
+      Nested list of whole numbers: a row for each true count from 0, a column for each predicted.
+    """
+    table = np.zeros([true.max() + 1, max(true.max(), predicted.max()) + 1], int)
+    np.add.at(table, (true, predicted), 1)
+    return table.tolist()
 
 
 def factor_scores(regressor, objects):
@@ -156,9 +169,10 @@ def evaluate(model, dataset, num_images, seed, regress=False):
     Returns:
       {metric: as `mean_and_stderr`} for the model's `METRICS` that there are: ari and the
       `segmentation_measures` (where there are true masks), each also with _nobg for objects alone;
-      mse, recons (-log p(x|z), nats) and kl (summed over slots, nats). num_images; where the model
-      regresses factors, factors {name: score} as `factor_scores`; with `regress`,
-      factor_regression {name: score} as `factor_regression.fit_and_score`.
+      mse, recons (-log p(x|z), nats) and kl (summed over slots, nats), and its
+      `bounds`. num_images; where it counts objects, confusion as `confusion`; where it regresses
+      factors, factors {name: score} as `factor_scores`; with `regress`, factor_regression
+      {name: score} as `factor_regression.fit_and_score`.
 
     Raises:
       UserError: if there are no factors to regress.
@@ -166,18 +180,23 @@ def evaluate(model, dataset, num_images, seed, regress=False):
     regressor = model.factor_evaluator
 
     def select(info):
+        counts = info.get("counts", {})
+        counts = {f"count/{n}": counts[n] for n in ("true", "predicted") if n in counts}
         if "factor_regressor" not in info:
-            return {}
+            return counts
         predictions = info["factor_regressor"]["predictions"]
         return {
+            **counts,
             **match_objects(info, model.num_background),
             **{f"prediction/{name}": p[:, -1] for name, p in predictions.items()},
         }
 
     if regress and not regressor:
         raise UserError("factor_regression needs a model.factor_evaluator that names the factors")
-    values = score_held_out(model, dataset, num_images, seed, select)
+    values = score_held_out(model, dataset, num_images, seed, select, bounds=True)
     report = {**summarize(values, model.METRICS), "num_images": len(values["mse"])}
+    if "count/true" in values:
+        report["confusion"] = confusion(values["count/true"], values["count/predicted"])
     if "latents" not in values:
         if regress:
             raise UserError("factor_regression needs data with factors")
@@ -214,6 +233,8 @@ def format_report(report, metrics):
             f"{name:<10}{entry['mean']:>14.6g} ± {entry['stderr']:<10.3g}{'':13}{iterations}"
             f"{undefined}"
         )
+    for true, row in enumerate(report.get("confusion", [])):
+        lines.append(f"{true} objects, taken for 0, 1, ...:" + "".join(f"{n:>8d}" for n in row))
     for key in ("factors", "factor_regression"):
         for factor, score in report.get(key, {}).items():
             lines.append(f"{key}/{factor:<24}{score:>8.4f}")

@@ -9,7 +9,6 @@ from iodine.devices import num_workers, replica_local_variables, value_of_chief
 from iodine.modules.batches import expand
 from iodine.modules.utils import UserError
 
-MAX_GRADIENT_NORM = 5.0
 SIGNALLED = "debug/signalled"
 XLA_CHOICES = ("auto", True, False)
 
@@ -133,7 +132,9 @@ class Learner(tf.Module):
             # The mean over the global batch has to come before the clipping.
             context = tf.distribute.get_replica_context()
             gradients = context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
-        gradients, norm = tf.clip_by_global_norm(gradients, MAX_GRADIENT_NORM)
+        norm = tf.linalg.global_norm(gradients)
+        if self.model.max_gradient_norm is not None:
+            gradients, _ = tf.clip_by_global_norm(gradients, self.model.max_gradient_norm, norm)
         self.optimizer.apply(gradients, self.model.trainable_variables)
         scalars["debug/global_grad_norm"] = norm
         if self.has_peers:
@@ -191,8 +192,8 @@ class Learner(tf.Module):
         """As `step`; if XLA cannot compile it, goes on without where it may."""
         if not self.xla:
             return self.step(batch)
-        # What `observe` changes before XLA fails.
-        state = [(v, tf.convert_to_tensor(v)) for v in self.model.variables if not v.trainable]
+        # A step that fails may have changed what does not wait for the gradients.
+        state = [(variable, tf.convert_to_tensor(variable)) for variable in self.variables]
         try:
             return self.step(batch)
         except (tf.errors.OpError, ValueError, NotImplementedError) as error:

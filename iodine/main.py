@@ -8,26 +8,15 @@ import os
 import signal
 import sys
 
-import tensorflow as tf
-from sacred import SETTINGS, Experiment
+from sacred import SETTINGS
 from sacred.initialize import create_run
-from sacred.utils import (
-    ConfigAddedError,
-    NamedConfigNotFoundError,
-    SacredError,
-    SacredInterrupt,
-    convert_to_nested_dict,
-    create_basic_stream_logger,
-    get_by_dotted_path,
-    iterate_flattened,
-    set_by_dotted_path,
-)
+from sacred.utils import convert_to_nested_dict, create_basic_stream_logger
 
-from iodine import configurations, terminal
+from iodine import configurations
+from iodine.command_line import NAMED_CONFIGS, CommandLineExperiment, Terminated
 from iodine.modules.provenance import check_never_trained_on
-from iodine.modules.utils import UserError, build, did_you_mean
-from iodine.training import Interrupted, WorkerLost
-from multi_object_datasets.errors import DatasetError, dataset_error_within
+from iodine.modules.utils import UserError, build
+from iodine.training import Interrupted
 
 __all__ = ["build", "ex", "get_config", "load_model"]
 
@@ -36,148 +25,6 @@ SETTINGS.CAPTURE_MODE = "sys"
 SETTINGS.CONFIG.READ_ONLY_CONFIG = False
 # Sacred shows what any library logs; TensorFlow's notes at every checkpoint say nothing to users.
 logging.getLogger("absl").setLevel(logging.WARNING)
-
-NAMED_CONFIGS = ", ".join(config.name for config in configurations.NAMED_CONFIGS)
-
-
-# Entries that take some values alone, of whatever type.
-CHOICES = {"continue_run": (True, False, "auto"), "xla": ("auto", True, False)}
-PATHS = ("checkpoint_dir", "out", "image", "reference_checkpoint", "data.path")
-FEEDING = ("image_dim", "pixel_scale")  # what not every config has
-OBSERVER_PACKAGES = ("pymongo", "sqlalchemy")
-EXIT_WORKER_LOST = 75  # what sysexits.h calls a temporary failure: the same command may go on
-
-
-class Terminated(SacredInterrupt):
-    """SIGTERM ended the run."""
-
-
-class CommandLineExperiment(Experiment):
-    """An experiment whose command line answers a user's mistake with one line and exit code 1.
-
-    Called from Python, `run` raises as usual.
-    """
-
-    def run(self, *args, **kwargs):
-        if kwargs.get("options") is None:
-            return super().run(*args, **kwargs)
-        command, updates, named_configs = args
-        terminal.print_whatever_the_encoding()
-        os.environ.setdefault("MPLBACKEND", "agg")  # Commands draw files and open no window.
-        try:
-            updates = checked_updates(updates, default_config(named_configs))
-            return super().run(command, updates, named_configs, **kwargs)
-        except ConfigAddedError as error:
-            sys.exit(f"error: {unknown_key(error)}")
-        except (UserError, DatasetError) as error:
-            sys.exit(f"error: {error}")
-        except ModuleNotFoundError as error:
-            if error.name not in OBSERVER_PACKAGES:
-                raise
-            sys.exit(
-                f"error: this observer needs {error.name}: "
-                'pip install -e ".[observers]" (or pip install "iodine[observers]")'
-            )
-        except WorkerLost as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(EXIT_WORKER_LOST)
-        except tf.errors.OpError as error:
-            if (cause := dataset_error_within(error)) is None:
-                raise
-            sys.exit(f"error: {cause}")
-        except KeyboardInterrupt:
-            sys.exit(128 + signal.SIGINT)
-        except Terminated:
-            sys.exit(128 + signal.SIGTERM)
-        except SacredError as error:
-            if error.print_traceback:
-                raise
-            sys.exit(f"error: {error}")
-
-
-def default_config(named_configs):
-    """The config without the user's values.
-
-    Raises:
-      UserError: if a named config is none, or a config file is not there or cannot be read.
-    """
-    try:
-        return create_run(ex, "main", {}, named_configs).config
-    except NamedConfigNotFoundError as error:
-        name = next(n for n in named_configs if n not in ex.named_configs)
-        raise UserError(
-            f"there is no config '{name}'{did_you_mean(name, ex.named_configs)} "
-            f"(a JSON file, or one of {NAMED_CONFIGS})"
-        ) from error
-    except (KeyError, ValueError, OSError) as error:
-        files = [name for name in named_configs if "." in name]
-        raise UserError(
-            f"the config file {', '.join(files)} is not there or cannot be read: {error}"
-        ) from error
-
-
-def checked_updates(updates, defaults):
-    """Returns the user's values, refusing those of another type than what they replace.
-
-    Args:
-      updates: nested dict of the user's values.
-      defaults: the config without them.
-
-    Returns:
-      The updates, with whole floats such as 1e5 as integers where an integer is due.
-
-    Raises:
-      UserError: for the first entry that does not fit. None is always taken, a whole number for a
-        float, and a list for a number, as the networks take one a layer. A string's place may be
-        taken by anything, since `iter_loss_weight` is one or a number.
-    """
-    checked = {}
-    for key, value in iterate_flattened(updates):
-        default = get_by_dotted_path(defaults, key)
-        if key in FEEDING and default is None:
-            raise UserError(f"{key} means nothing to this config, whose model has no such value")
-        if key in CHOICES:
-            if value not in CHOICES[key]:
-                raise UserError(f"{key}={value!r}: use {', '.join(map(str, CHOICES[key]))}")
-        elif key in PATHS:
-            check_path(key, value)
-        elif key == "seed":
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
-                raise UserError(f"seed={value!r}: use a whole number from 0 to {2**31 - 1}")
-        elif key.split(".")[0] != "stages":
-            value = fitting(key, value, type(default))
-        set_by_dotted_path(checked, key, value)
-    return checked
-
-
-def fitting(key, value, kind):
-    """Returns a value as one of a type, for `checked_updates`."""
-    if kind is int and isinstance(value, float) and value.is_integer():
-        return int(value)
-    if value is None or kind in (str, type(None)) or isinstance(value, kind):
-        fits = not (kind is int and isinstance(value, bool))
-    elif kind is float:
-        fits = isinstance(value, int)
-    else:
-        fits = isinstance(value, (list, tuple)) and kind in (int, list, tuple)
-    if not fits:
-        raise UserError(f"{key} has to be of type {kind.__name__}, not {value!r}")
-    return value
-
-
-def check_path(key, value):
-    """Refuses what is no path, such as the number that `out=2024` means."""
-    for path in value if isinstance(value, (list, tuple)) else [value]:
-        if path is not None and not isinstance(path, str):
-            raise UserError(f"""{key}={path!r} is no path: quote it, {key}='"{path}"'""")
-
-
-def unknown_key(error):
-    """Says in one line which config entry is unknown."""
-    known = [key for key in error.__config__ if key not in error.__conflicting_configs__]
-    key = ", ".join(error.__conflicting_configs__)
-    return f"unknown config entry '{key}'{did_you_mean(key, known)}"
-
 
 ex = CommandLineExperiment("iodine")
 # A named config fills empty plans, which Sacred would report entry by entry, and values of
@@ -251,13 +98,14 @@ def check_config(_config):
 
 
 @ex.capture
-def build_parts(data, model, optimizer):
+def build_parts(data, model, optimizer, allow_constructors):
     """Builds (dataset, model, optimizer) from the config's plans."""
     if not (data and model and optimizer):
         raise UserError(
             f"no config given: `python -m iodine.main with NAME`, NAME being one of {NAMED_CONFIGS}"
         )
-    return build(data, "data"), build(model, "model"), build(optimizer, "optimizer")
+    plans = {"data": data, "model": model, "optimizer": optimizer}
+    return [build(plan, name, allow_constructors) for name, plan in plans.items()]
 
 
 @ex.capture

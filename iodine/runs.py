@@ -138,7 +138,8 @@ def train_stage(stage, config, strategy, seed, directory, go_on, log_scalar, las
     tf.random.set_seed(seed)
     with devices.replica_local_variables(strategy):
         dataset, model, optimizer = (
-            build(config[key], key) for key in ("data", "model", "optimizer")
+            build(config[key], key, config["allow_constructors"])
+            for key in ("data", "model", "optimizer")
         )
     record = {"stage": stage.number, "config": config, "data": dataset.provenance()}
     if go_on and not new_stage:

@@ -71,7 +71,7 @@ def scene_noise(model, numbers, seed):
     return tf.stack([draw(number) for number in tf.unstack(numbers)], axis=1)
 
 
-def infer(model, batches, seed, select):
+def infer(model, batches, seed, select, bounds=False):
     """Runs a model on scenes, batch by batch.
 
     Args:
@@ -81,6 +81,7 @@ def infer(model, batches, seed, select):
       seed: of the noise.
       select: function of what `model.eval` returned that picks tensors [B, ...], nested as it
         likes; nothing else is computed.
+      bounds: whether the metrics are to have the model's `bounds` too.
 
     Yields:
       (numbers of a batch's scenes, what was picked, as NumPy arrays [n, ...]).
@@ -88,7 +89,11 @@ def infer(model, batches, seed, select):
 
     @tf.function(autograph=False)
     def infer_batch(batch, numbers):
-        return select(model.eval(batch, scene_noise(model, numbers, seed)))
+        info = model.eval(batch, scene_noise(model, numbers, seed))
+        if bounds:
+            seeds = tf.stack([tf.fill(tf.shape(numbers), seed), numbers], axis=1)
+            info["metrics"] |= model.bounds(batch, seeds)
+        return select(info)
 
     batch_size = None
     for batch, numbers in batches:
@@ -98,11 +103,11 @@ def infer(model, batches, seed, select):
         yield numbers, tf.nest.map_structure(lambda x, n=count: x.numpy()[:n], picked)
 
 
-def run_model(model, batches, num_images, seed, select, finish=lambda picked: picked):
+def run_model(model, batches, num_images, seed, select, finish=lambda picked: picked, bounds=False):
     """Runs a model on scenes, with a progress bar.
 
     Args:
-      model, batches, seed: as for `infer`.
+      model, batches, seed, bounds: as for `infer`.
       num_images: number of scenes in all.
       select: as for `infer`, returning {name: tensor}.
       finish: function of what was picked of a batch, {name: array [n, ...]}, that returns what is
@@ -113,7 +118,7 @@ def run_model(model, batches, num_images, seed, select, finish=lambda picked: pi
     """
     results = []
     with progress_bar(num_images, "image") as bar:
-        for numbers, picked in infer(model, batches, seed, select):
+        for numbers, picked in infer(model, batches, seed, select, bounds):
             results.append(finish(picked))
             bar.update(len(numbers))
     return {name: np.concatenate([r[name] for r in results]) for name in results[0]}

@@ -24,6 +24,7 @@ import tqdm
 
 from multi_object_datasets import files, generators, records
 from multi_object_datasets.cpus import available_cpus
+from multi_object_datasets.digits import DOWNLOAD
 from multi_object_datasets.errors import DatasetError
 from multi_object_datasets.generators.worker import SPLITS
 
@@ -168,7 +169,9 @@ def _draw_parts(missing, requests, workers, update):
             worker.close()
 
 
-def generate(name, num_examples, seed, path, split="train", variant=None, workers=None):
+def generate(
+    name, num_examples, seed, path, split="train", variant=None, workers=None, digits=None
+):
     """Generates a file of scenes.
 
     Args:
@@ -179,9 +182,11 @@ def generate(name, num_examples, seed, path, split="train", variant=None, worker
       split: "train" or "test": the two draw from seeds apart.
       variant: one of the data set's variants, default its first.
       workers: number of processes, default the number of CPUs that this process may use.
+      digits: where multi_mnist's digits come from, see `digits.load`; default the shipped ones.
 
     Raises:
-      DatasetError: bad arguments, `path` exists, or its parts belong to other arguments.
+      DatasetError: bad arguments, `path` exists, its parts belong to other arguments, or the digits
+        cannot be read.
     """
     module, variant = generators.load(name, variant)
     if split not in SPLITS:
@@ -198,7 +203,10 @@ def generate(name, num_examples, seed, path, split="train", variant=None, worker
     if path.exists():
         raise DatasetError(f"{path} exists; remove it or give another name")
 
+    generators.load_sources(name, split, digits)  # Fails here, not in each worker.
     scenes = {"name": name, "variant": variant, "seed": seed, "split": split}
+    if digits is not None:
+        scenes["digits"] = digits if digits == DOWNLOAD else os.path.abspath(digits)
     directory = path.with_name(path.name + ".parts")
     try:
         with _parts(directory, {**scenes, "num_examples": num_examples}):
@@ -241,6 +249,12 @@ def main(argv=None):
     parser.add_argument("--out", required=True, metavar="FILE", dest="path")
     parser.add_argument("--split", default="train", help="train or test: seeds apart")
     parser.add_argument("--variant", metavar="V", help="variant of the data set")
+    parser.add_argument(
+        "--digits",
+        metavar="FILE",
+        help="of multi_mnist: mnist.npz, a folder of MNIST's IDX files, or the word mnist to "
+        "download them; default: those that are shipped",
+    )
     parser.add_argument("--workers", type=int, metavar="W", help="default: number of CPUs")
     try:
         generate(**vars(parser.parse_args(argv)))

@@ -1,4 +1,4 @@
-"""Reads Multi-dSprites: overlapping sprites, 64x64, in three variants."""
+"""Reads Multi-dSprites: overlapping sprites, 64x64, in the published variants and one of ours."""
 
 import numpy as np
 
@@ -7,7 +7,12 @@ from multi_object_datasets import scene_format as scenes
 COMPRESSION_TYPE = "GZIP"
 IMAGE_SIZE = [64, 64]
 # The background, then the sprites.
-MAX_NUM_ENTITIES = {"binarized": 4, "colored_on_grayscale": 6, "colored_on_colored": 5}
+MAX_NUM_ENTITIES = {
+    "binarized": 4,
+    "colored_on_grayscale": 6,
+    "colored_on_colored": 5,
+    "binarized_few": 3,  # As binarized, but with no, one or two sprites: to learn to count.
+}
 BYTE_FEATURES = ["mask", "image"]
 
 
@@ -28,7 +33,7 @@ def _scene_format(name, entities, channels):
 
 SCENE_FORMATS = {
     variant: _scene_format(
-        f"multi_dsprites ({variant})", entities, 1 if variant == "binarized" else 3
+        f"multi_dsprites ({variant})", entities, 1 if variant.startswith("binarized") else 3
     )
     for variant, entities in MAX_NUM_ENTITIES.items()
 }
@@ -45,7 +50,7 @@ def dataset(tfrecords_path, dataset_variant, read_buffer_size=None, map_parallel
 
     Args:
       dataset_variant: "binarized" (4 entities, image and color of one channel),
-        "colored_on_grayscale" (6) or "colored_on_colored" (5).
+        "colored_on_grayscale" (6), "colored_on_colored" (5) or "binarized_few" (3, one channel).
       tfrecords_path, read_buffer_size, map_parallel_calls: as for `SceneFormat.dataset`.
 
     Returns:

@@ -216,3 +216,11 @@ def test_images_of_another_size_are_refused_in_one_line(artefact):
 def test_a_wrong_config_is_refused(name, override, message):
     with pytest.raises(UserError, match=message):
         export_step.read_config(name, [override])
+
+
+def test_a_stage_of_a_config_can_be_exported():
+    config = export_step.read_config("tetrominoes_fast", ["batch_size=2"], stage=2)
+    assert config["data"]["image_dim"] == [18, 18] and config["data"]["batch_size"] == 2
+    assert config["model"]["kl_weight"] == 0.26
+    with pytest.raises(UserError, match="has stages 1 to 6"):
+        export_step.read_config("tetrominoes_fast", [], stage=7)

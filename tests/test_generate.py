@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from multi_object_datasets import generators
+from multi_object_datasets import digits, generators
 from multi_object_datasets.errors import DatasetError
 from multi_object_datasets.generate import generate
 from multi_object_datasets.generators import example
 from multi_object_datasets.generators.worker import scene_rng
-from tests.generator_process import assert_refused
+from tests.generator_process import assert_refused, run
 
 
 def records(path):
@@ -80,6 +80,22 @@ FORMATS = {
         "color": floats(5, 3),
         **{name: floats(5) for name in SPRITES},
     },
+    ("multi_dsprites", "binarized_few"): {
+        "image": one_byte_strings(64, 64, 1),
+        "mask": one_byte_strings(64, 64, 3, 1),
+        "color": floats(3, 1),
+        **{name: floats(3) for name in SPRITES},
+    },
+    ("multi_mnist", "standard"): {
+        "image": one_byte_strings(50, 50, 1),
+        "mask": one_byte_strings(3, 50, 50, 1),
+        **{name: floats(3) for name in ("label", "scale", "x", "y", "visibility")},
+    },
+    ("multi_mnist", "small"): {
+        "image": one_byte_strings(64, 64, 1),
+        "mask": one_byte_strings(3, 64, 64, 1),
+        **{name: floats(3) for name in ("label", "scale", "x", "y", "visibility")},
+    },
     ("balls", None): {
         "image": one_byte_strings(14, 14, 3),
         "mask": one_byte_strings(4, 14, 14, 1),
@@ -123,6 +139,18 @@ def test_same_seed_gives_the_same_bytes_for_any_number_of_workers(three_parts, t
     generate("tetrominoes", 5100, 7, tmp_path / "scenes", workers=1)
     assert (tmp_path / "scenes").read_bytes() == three_parts.read_bytes()
     assert len(set(records(three_parts))) == 5100
+
+
+def test_digits_of_ones_own_are_drawn_and_others_need_none(tmp_path):
+    own = tmp_path / "own.npz"
+    shipped = np.load(digits.SHIPPED)
+    np.savez(own, **{name: array[:50] for name, array in shipped.items()})
+    command = "multi_mnist", "--num-examples", 30, "--workers", 1, "--out"
+    for path, options in (("shipped", []), ("own", ["--digits", own])):
+        assert run(*command, tmp_path / path, *options).returncode == 0
+    assert records(tmp_path / "own") != records(tmp_path / "shipped")
+    assert_refused([*command, tmp_path / "x", "--digits", tmp_path / "no.npz"], "no.npz", "digits")
+    assert_refused(["balls", *command[1:], tmp_path / "x", "--digits", own], "balls", "no digits")
 
 
 def test_seeds_and_splits_draw_other_scenes_and_the_count_does_not_matter(tmp_path):

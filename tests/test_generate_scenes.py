@@ -6,10 +6,11 @@ import os
 import numpy as np
 import pytest
 
-from multi_object_datasets import generators
+from multi_object_datasets import digits, generators
 from multi_object_datasets.generators import (
     balls,
     multi_dsprites,
+    multi_mnist,
     shapes,
     tetrominoes,
 )
@@ -209,11 +210,12 @@ def test_sprites_of_a_given_pose_cover_exact_pixels():
         ("binarized", 4, {2, 3}),
         ("colored_on_grayscale", 6, {2, 3, 4, 5}),
         ("colored_on_colored", 5, {1, 2, 3, 4}),
+        ("binarized_few", 3, {0, 1, 2}),
     ],
 )
 def test_multi_dsprites_variant_has_its_counts_colors_and_ranges(variant, entities, counts):
     drawn = scenes("multi_dsprites", 60, variant)
-    channels = 1 if variant == "binarized" else 3
+    channels = 1 if variant.startswith("binarized") else 3
     for scene in drawn:
         assert scene["image"].shape == (64, 64, channels)
         assert scene["mask"].shape == (64, 64, entities, 1)
@@ -271,3 +273,64 @@ def test_balls_are_whole_apart_and_where_the_factors_say():
     }
     for name in ("x", "y"):
         assert {p for scene in drawn for p in scene[name][1:]} == set(range(10))
+
+
+# Multi-MNIST.
+
+
+@pytest.mark.parametrize("variant, size", [("standard", 50), ("small", 64)])
+def test_multi_mnist_has_equal_counts_and_digits_that_lie_where_the_factors_say(variant, size):
+    drawn = scenes("multi_mnist", 600, variant)
+    counts = [int(scene["visibility"].sum()) - 1 for scene in drawn]
+    assert all(160 < counts.count(n) < 240 for n in (0, 1, 2))  # three standard deviations
+    for scene, count in zip(drawn, counts):
+        assert scene["image"].shape == (size, size, 1)
+        assert_one_hot(scene["mask"], entity_axis=0)
+        np.testing.assert_array_equal(scene["visibility"], np.arange(3) <= count)
+        if count == 0:
+            assert not scene["image"].any()
+        for entity in range(1, count + 1):
+            rows, columns = np.nonzero(scene["mask"][entity, ..., 0])
+            half = 28 * scene["scale"][entity] / 2
+            for pixels, name in ((rows, "y"), (columns, "x")):
+                center = scene[name][entity] * size
+                assert center - half - 1 <= pixels.min() and pixels.max() <= center + half + 1
+            assert (scene["image"][..., 0][rows, columns] >= multi_mnist.SHOWN).all()
+
+
+def test_multi_mnist_digits_have_the_sizes_of_their_variant():
+    scales = {
+        variant: np.concatenate([s["scale"][1:][s["visibility"][1:] > 0] for s in drawn])
+        for variant, drawn in ((v, scenes("multi_mnist", 400, v)) for v in multi_mnist.VARIANTS)
+    }
+    sides = 1 / scales["standard"]
+    assert abs(sides.mean() - 1.3) < 0.02 and abs(sides.std() - 0.1) < 0.02
+    longer_sides = multi_mnist.DIGIT_SIDE * scales["small"]
+    assert longer_sides.min() >= 9 - 0.5 and longer_sides.max() <= 18 + 0.5
+
+
+def test_multi_mnist_draws_the_digits_that_it_is_given():
+    one_pixel = np.zeros([1, 28, 28], np.uint8)
+    one_pixel[0, 14, 14] = 255
+    source = one_pixel, np.array([7], np.uint8)
+    rng = scene_rng(0, "train", 0)
+    for count in range(3):
+        factors, layers = multi_mnist.sample(rng, "standard", source, count)
+        assert layers.shape == (count, 50, 50) and (layers.any(axis=(1, 2))).all()
+        np.testing.assert_array_equal(factors["label"], [0] + [7] * count + [0] * (2 - count))
+
+
+def test_multi_mnist_refuses_scenes_that_add_up_to_more_than_white():
+    white = np.full([1, 28, 28], 255, np.uint8), np.array([0], np.uint8)
+    drawn = [multi_mnist.scene(scene_rng(0, "train", i), "small", white) for i in range(40)]
+    for scene in drawn:
+        labels = scene["mask"][1:, ..., 0].any(axis=0)
+        np.testing.assert_array_equal(scene["image"][..., 0] == 255, labels)
+
+
+def test_multi_mnist_tests_on_digits_that_it_does_not_train_on():
+    train, test = (
+        generators.load_sources("multi_mnist", split)["source"][0] for split in ("train", "test")
+    )
+    assert not {x.tobytes() for x in train} & {x.tobytes() for x in test}
+    np.testing.assert_array_equal(digits.load("test")[0], test)

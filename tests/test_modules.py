@@ -33,15 +33,26 @@ def refinement_call(core):
     return core(inputs, core.initial_state(B * K))
 
 
-def mixture():
-    component = distribution.LocScaleDistribution("logistic", scale="fixed", scale_val=-1)
-    return distribution.MaskedMixture(K, component)
+def trainable_scale():
+    return distribution.LocScaleDistribution("logistic", scale="fixed", scale_val=-1)
 
 
-def mixture_call(dist):
-    params = normal(B, K, 4, 4, 3)
-    masks = tf.exp(dist.log_masks(normal(B, K, 4, 4, 1)))
-    return dist.component_log_probs(params, normal(B, 1, 4, 4, 3)), dist.mean(params, masks)
+def output_call(dist):
+    params, logits, image = normal(B, K, 4, 4, 3), normal(B, K, 4, 4, 1), normal(B, 1, 4, 4, 3)
+    masks = tf.exp(dist.log_masks(logits))
+    decoded = {
+        "components": params,
+        "pred_mask_logits": logits,
+        "pred_mask": masks,
+        "component_log_probs": dist.component_log_probs(params, image),
+        "recons": dist.mean(params, masks),
+    }
+    return (
+        decoded,
+        dist.log_prob(image, decoded),
+        dist.posterior(decoded),
+        dist.log_prob_without_each(image, decoded),
+    )
 
 
 MAPPING = [["position", 2, "scalar"], ["shape", 3, "categorical"], ["turn", 2, "angle"]]
@@ -55,7 +66,7 @@ def regressor_call(regressor):
         "shape": tf.constant([[[0.0], [1.0], [2.0]]] * B),
         "turn": normal(B, K, 1),
     }
-    result = regressor(normal(B, K, Z), mask, mask, tf.ones([B, K]), factors, False)
+    result = regressor(normal(B, K, Z), mask, mask, tf.ones([B, K]), factors)
     return result["loss"], result["metrics"], result["predictions"]
 
 
@@ -100,7 +111,8 @@ MODULES = {
         lambda: distribution.LocScaleDistribution("normal", scale="var"),
         lambda m: (m.sample(normal(N, 2 * Z), normal(N, Z)), m.kl_to_prior(normal(N, 2 * Z))),
     ),
-    "MaskedMixture": (mixture, mixture_call),
+    "MaskedMixture": (lambda: distribution.MaskedMixture(K, trainable_scale()), output_call),
+    "MaskedMean": (lambda: distribution.MaskedMean(K, trainable_scale()), output_call),
     "BernoulliOutput": (
         lambda: distribution.BernoulliOutput(),
         lambda m: (m.log_prob(normal(N, 3), tf.ones([N, 3])), m.mean(normal(N, 3))),

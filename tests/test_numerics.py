@@ -5,10 +5,12 @@ import pytest
 import scipy.special
 import scipy.stats
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from iodine.main import build, get_config
 from iodine.modules import distribution, factor_eval, networks, refinement, utils
-from iodine.modules.refinement_inputs import leave_one_out_logsumexp
+from iodine.modules.distribution import leave_one_out_logsumexp
+from iodine.modules.refinement_inputs import ALL_INPUTS, RefinementInputs
 from iodine.optimizer import Adam, ExponentialDecay
 from tests import tiny
 
@@ -119,7 +121,7 @@ def test_the_predictor_corrector_head_gates_correction_and_prediction():
 SCALES = {
     "stddev": lambda s: s,
     "var": np.sqrt,
-    "prec": lambda s: 1 / np.sqrt(s),
+    "prec": lambda s: 1 / s,
 }
 SCIPY = {
     "normal": lambda loc, scale: scipy.stats.norm(loc, scale),
@@ -132,7 +134,7 @@ SCIPY = {
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("dist", SCIPY)
 def test_a_distribution_is_scipys_of_the_same_location_and_scale(dist, scale):
-    ours = distribution.LocScaleDistribution(dist, scale=scale)
+    ours = distribution.LocScaleDistribution(dist, scale=scale, scale_act="softplus")
     params, noise = normal(5, 6), normal(5, 3)
     loc, s = params[:, :3], np.log1p(np.exp(params[:, 3:]))
     theirs = SCIPY[dist](loc, SCALES[scale](s))
@@ -145,8 +147,26 @@ def test_a_distribution_is_scipys_of_the_same_location_and_scale(dist, scale):
     np.testing.assert_allclose(ours.sample(params, noise), samples, rtol=2e-3, atol=1e-3)
 
 
+def test_scales_are_exponentials_unless_told_otherwise():
+    params = normal(5, 6)
+    dist = distribution.LocScaleDistribution()(params)
+    np.testing.assert_array_equal(dist.loc, params[:, :3])
+    np.testing.assert_allclose(dist.scale, np.exp(params[:, 3:]), rtol=1e-6)
+
+
+def test_a_distribution_may_be_a_class_of_tensorflow_probability():
+    params, noise = normal(5, 6), normal(5, 3)
+    named = distribution.LocScaleDistribution("Normal")
+    given = distribution.LocScaleDistribution(tfp.distributions.Normal)
+    np.testing.assert_array_equal(given.sample(params, noise), named.sample(params, noise))
+    cauchy = distribution.LocScaleDistribution(tfp.distributions.Cauchy)
+    expected = scipy.stats.cauchy(params[:, :3], np.exp(params[:, 3:])).logpdf(noise)
+    result = cauchy.log_prob(params, noise)
+    np.testing.assert_allclose(result, expected.sum(axis=1, keepdims=True), rtol=1e-4)
+
+
 def test_the_prior_is_the_distribution_of_zero_parameters_and_no_unit_normal():
-    latent = distribution.LocScaleDistribution("normal", scale="var")
+    latent = distribution.LocScaleDistribution("normal", scale="var", scale_act="softplus")
     params = normal(5, 6)
     mean, var = params[:, :3], np.log1p(np.exp(params[:, 3:]))
     prior_var = np.log(2)
@@ -188,6 +208,144 @@ def test_leaving_each_slot_out_is_the_sum_over_the_others(num_components):
     np.testing.assert_allclose(result, np.stack(expected, axis=1), rtol=1e-5, atol=1e-6)
 
 
+# ---------------------------------------------------------------- output distributions
+
+
+def decode(dist, image, params, logits):
+    """What an output distribution's methods call `decoded`."""
+    masks = tf.exp(dist.log_masks(logits))
+    return {
+        "components": params,
+        "pred_mask_logits": logits,
+        "pred_mask": masks,
+        "component_log_probs": dist.component_log_probs(params, image),
+        "recons": dist.mean(params, masks),
+    }
+
+
+K = 4
+SCALE = 0.3
+THEIR_PIXELS = {"normal": scipy.stats.norm, "laplace": scipy.stats.laplace}
+
+
+def pixels(dist="normal", scale_val=SCALE):
+    return distribution.LocScaleDistribution(dist, scale="fixed", scale_val=scale_val)
+
+
+def expected_pixels(dist, image, params, logits):
+    """(masks, log-density of each pixel under each component), in float64."""
+    masks = scipy.special.softmax(np.float64(logits), axis=1)
+    return masks, THEIR_PIXELS[dist](params, SCALE).logpdf(image).sum(axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize("dist", THEIR_PIXELS)
+def test_a_masked_mixture_is_the_log_of_the_mixed_densities(dist):
+    image, params, logits = normal(2, 1, 3, 3, 3), normal(2, K, 3, 3, 3), normal(2, K, 3, 3, 1)
+    mixture = distribution.MaskedMixture(K, pixels(dist))
+    decoded = decode(mixture, image, params, logits)
+    masks, log_probs = expected_pixels(dist, image, params, logits)
+    probs = np.exp(log_probs)
+    np.testing.assert_allclose(
+        mixture.log_prob(image, decoded), np.log((masks * probs).sum(1, keepdims=True)), rtol=1e-4
+    )
+    expected = probs / (probs.sum(axis=1, keepdims=True) + 1e-6)
+    np.testing.assert_allclose(mixture.posterior(decoded), expected, rtol=1e-3, atol=1e-7)
+    without = mixture.log_prob_without_each(image, decoded)
+    for k in range(K):
+        others = np.delete(masks, k, axis=1)
+        mixed = (others * np.delete(probs, k, axis=1)).sum(axis=1) / others.sum(axis=1)
+        np.testing.assert_allclose(without[:, k], np.log(mixed), rtol=1e-3)
+
+
+@pytest.mark.parametrize("dist", THEIR_PIXELS)
+def test_a_masked_mean_is_one_density_around_the_mixed_means(dist):
+    image, params, logits = normal(2, 1, 3, 3, 3), normal(2, K, 3, 3, 3), normal(2, K, 3, 3, 1)
+    output = distribution.MaskedMean(K, pixels(dist))
+    decoded = decode(output, image, params, logits)
+    masks, log_probs = expected_pixels(dist, image, params, logits)
+
+    def log_prob(weights, means):
+        mean = (weights * means).sum(axis=1) / weights.sum(axis=1)
+        return THEIR_PIXELS[dist](mean, SCALE).logpdf(image[:, 0]).sum(axis=-1, keepdims=True)
+
+    result = output.log_prob(image, decoded)
+    np.testing.assert_allclose(result[:, 0], log_prob(masks, params), rtol=1e-4)
+    joint = masks * np.exp(log_probs)
+    expected = joint / joint.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(output.posterior(decoded), expected, rtol=1e-3, atol=1e-6)
+    without = output.log_prob_without_each(image, decoded)
+    for k in range(K):
+        expected = log_prob(np.delete(masks, k, axis=1), np.delete(params, k, axis=1))
+        np.testing.assert_allclose(without[:, k], expected, rtol=1e-4)
+
+
+def test_both_output_distributions_are_the_same_where_one_component_has_the_pixel():
+    image, params = normal(2, 1, 3, 3, 3), normal(2, K, 3, 3, 3)
+    logits = np.zeros([2, K, 3, 3, 1], np.float32)
+    logits[:, 2] = 100
+    mixture, mean = distribution.MaskedMixture(K, pixels()), distribution.MaskedMean(K, pixels())
+    expected = mixture.log_prob(image, decode(mixture, image, params, logits))
+    result = mean.log_prob(image, decode(mean, image, params, logits))
+    np.testing.assert_allclose(result, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "size, scale_val",
+    [(0.0, 1e-15), (0.0, 1e6), (1e4, 0.03), (1e6, 0.03), (1e4, 1e4)],
+)
+@pytest.mark.parametrize("kind", [distribution.MaskedMixture, distribution.MaskedMean])
+@pytest.mark.parametrize("dist", ["normal", "logistic"])
+def test_all_refinement_inputs_are_finite_for_extreme_values(dist, kind, size, scale_val):
+    image = np.float32(RNG.random([2, 1, 3, 3, 3]))
+    params = tf.constant(image + size * normal(2, K, 3, 3, 3))
+    logits = tf.constant(size * normal(2, K, 3, 3, 1))
+    output = kind(K, pixels(dist, scale_val))
+    with tf.GradientTape() as tape:
+        tape.watch([params, logits])
+        step = decode(output, image, params, logits)
+        step["log_prob"] = output.log_prob(image, step)
+        loss = -tf.reduce_sum(step["log_prob"])
+    step["zp"] = normal(2, K, 6)
+    gradients = (step["zp"], *tape.gradient(loss, [params, logits]))
+    inputs = RefinementInputs(output, ALL_INPUTS)(image, step, gradients)
+    for name, value in {**inputs["spatial"], **inputs["flat"]}.items():
+        assert np.all(np.isfinite(value)), name
+
+
+@pytest.mark.parametrize(
+    "component_dist, message",
+    [
+        (distribution.BernoulliOutput(), "scale=fixed"),
+        (distribution.LocScaleDistribution("normal"), "scale=fixed"),
+        (pixels("log_normal"), "location of a LogNormal is not its mean"),
+    ],
+)
+def test_a_masked_mean_refuses_components_without_one_scale_around_their_mean(
+    component_dist, message
+):
+    with pytest.raises(utils.UserError, match=message):
+        distribution.MaskedMean(K, component_dist)
+
+
+def test_a_configs_output_distribution_may_be_the_masked_mean():
+    updates = {
+        "model.output_dist.constructor": "iodine.modules.distribution.MaskedMean",
+        "model.output_dist.component_dist.dist": "normal",
+        "model.output_dist.component_dist.scale_val": 0.1,
+    }
+    config = get_config("tetrominoes", {**tiny.UPDATES, **updates})
+    model = build(config["model"])
+    batch = next(iter(build(config["data"])("summary")))
+    with tf.GradientTape() as tape:
+        loss, _, iterations = model(batch)
+    gradients = tape.gradient(loss, model.trainable_variables)
+    assert all(gradient is not None and np.all(np.isfinite(gradient)) for gradient in gradients)
+    final = iterations[-1]
+    density = scipy.stats.norm(final["recons"].numpy(), 0.1)
+    expected = -density.logpdf(batch["image"]).sum(axis=(1, 2, 3, 4))
+    np.testing.assert_allclose(final["re"], expected, rtol=1e-4)
+
+
 # ---------------------------------------------------------------- factor regression
 
 
@@ -208,7 +366,7 @@ def test_objects_are_matched_to_the_slot_that_covers_them_and_hidden_ones_to_non
     pred_mask = np.float32([[[0.9, 0.9], [0.2, 0.2]], [[0.1, 0.1], [0.8, 0.8]]])[None, ..., None]
     factors = {"x": np.float32([[[0], [2], [7]]]), "shape": np.float32([[[0], [1], [1]]])}
     z = normal(1, 2, 4)
-    out = regressor(z, true_mask, pred_mask, np.float32([[1, 1, 0]]), factors, False)
+    out = regressor(z, true_mask, pred_mask, np.float32([[1, 1, 0]]), factors)
     assert out["assignment"].numpy().tolist() == [[[1, 0], [0, 1], [0, 0]]]
     slots = regressor.predict(z)
     x, logits = slots["x"].numpy()[0], slots["shape"].numpy()[0]

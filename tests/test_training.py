@@ -10,6 +10,7 @@ from iodine import devices, training
 from iodine.checkpoints import CheckpointWriter, restore
 from iodine.learner import Learner, Progress
 from iodine.main import build, get_config
+from iodine.modules.iodine import IODINE
 from iodine.modules.utils import UserError
 from tests import tiny
 from tests.parity_cases import relative_error
@@ -108,6 +109,56 @@ def test_a_step_that_xla_compiles_is_the_same_step(one_device):
     assert scalars["loss/total"] == pytest.approx(expected_scalars["loss/total"], rel=1e-5)
     for i, value in values.items():
         assert relative_error(value, expected[i]) < 1e-3
+
+
+def test_xla_compiles_a_step_on_two_devices_to_the_same_step(one_device):
+    expected_scalars, expected = one_device[1]
+    scalars, values = train_on(2, 1, xla=True)
+    for name, value in scalars.items():
+        assert value == pytest.approx(expected_scalars[name], rel=1e-4, abs=1e-5), name
+    for i, value in values.items():
+        assert relative_error(value, expected[i]) < 1e-3
+
+
+class NotForXla(IODINE):
+    """A model with an operation that XLA has no kernel for."""
+
+    def __call__(self, data, noise=None):
+        loss, scalars, iterations = super().__call__(data, noise)
+        scalars["loss/mse"] = tf.numpy_function(lambda x: x, [scalars["loss/mse"]], tf.float32)
+        scalars["loss/mse"].set_shape([])
+        return loss, scalars, iterations
+
+
+@pytest.fixture
+def not_for_xla():
+    """A learner whose step XLA cannot compile, and batches for it."""
+    config = get_config("tetrominoes", tiny.UPDATES)
+    tf.random.set_seed(0)
+    model, optimizer = build(config["model"]), build(config["optimizer"])
+    model.__class__ = NotForXla
+    model.initialize([16, 16, 3])
+    strategy = tf.distribute.get_strategy()
+    learner = Learner(model, optimizer, Progress(model, 3), strategy, xla=True)
+    return learner, iter(tf.data.Dataset.from_tensors(random_batch()).repeat())
+
+
+def test_where_xla_was_asked_for_and_fails_that_is_an_error(not_for_xla):
+    learner, batches = not_for_xla
+    with pytest.raises(UserError, match="XLA cannot compile the step, xla=False does without"):
+        learner.steps(batches, 1)
+
+
+def test_where_xla_was_a_choice_and_fails_training_goes_on_without(not_for_xla, one_device, capfd):
+    learner, batches = not_for_xla
+    learner.may_do_without_xla = True  # what xla="auto" means on a GPU
+    scalars = learner.steps(batches, 1)
+    assert "going on without XLA" in capfd.readouterr().err
+    expected, _ = one_device[1]
+    # Factor scores among them: what the failed step had taken in was forgotten.
+    for name, value in expected.items():
+        assert float(scalars[name][0]) == pytest.approx(value, rel=1e-5), name
+    assert int(learner.optimizer.step) == 1 and int(learner.progress.count) == 1
 
 
 def test_noise_depends_on_seed_and_step_alone():

@@ -3,6 +3,7 @@
 The values at a config's top feed its nested build plans `data`, `model` and `optimizer`.
 """
 
+from iodine.configurations.air import air, air_dsprites, air_small
 from iodine.configurations.base import base
 from iodine.configurations.clevr import clevr, clevr6, clevr6_grayscale
 from iodine.configurations.demo import demo
@@ -26,4 +27,7 @@ NAMED_CONFIGS = (
     shapes,
     objects_room,
     sequences,
+    air,
+    air_small,
+    air_dsprites,
 )

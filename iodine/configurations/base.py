@@ -30,6 +30,7 @@ def base():
     data = {}
     model = {}
     optimizer = {}
+    allow_constructors = []  # packages beside this one, Sonnet and TensorFlow that plans may name
 
     eval_images = 320  # scenes that `evaluate` and `visualize` use
     factor_regression = False  # whether `evaluate` fits linear models of the factors

@@ -48,6 +48,17 @@ def tetrominoes(**entries):
     return _plans(**entries)
 
 
+# The KL divergence has the weight that the pixels of a stage have of all.
+STAGES = [
+    {"until": 12000, "image_dim": [14, 14], "kl_weight": 0.16},
+    {"until": 13550, "image_dim": [18, 18], "kl_weight": 0.26},
+    {"until": 14200, "image_dim": [25, 25], "kl_weight": 0.51},
+    {"until": 19170},
+    {"until": 20330, "learn_rate": 0.0006},
+    {"until": 21400, "learn_rate": 0.0002},
+]
+
+
 @named_config(
     n_z=32,
     num_components=4,
@@ -55,15 +66,15 @@ def tetrominoes(**entries):
     batch_size=8,
     image_dim=[35, 35],
     pixel_scale=0.2,
+    stages=STAGES,
     learn_rate=0.001,
-    stop_after_steps=21400,
     save_summaries_steps=100,
 )
 def tetrominoes_fast(**entries):
     """tetrominoes with a wider likelihood, smaller batches and a higher learning rate.
 
     With the paper's scale of 0.03 a slot stands for a colour first, then for a blob of it. With
-    0.2 it takes a region that holds one piece within a thousand steps, and then learns shapes.
-    checkpoints/tetrominoes_fast/README.md says how to train it from coarse scenes to fine ones.
+    0.2 it takes a region that holds one piece within a thousand steps, and then learns shapes. The
+    scenes grow while it trains.
     """
     return _plans(**entries, decay_rate=0.5, decay_steps=20000, warmup_steps=500)

@@ -79,10 +79,10 @@ class SlotConv2D(snt.Conv2D):
         """Convolves the images, concatenated on channels.
 
         Args:
-          images: list of [B, K or 1, H, W, ·], at least one of them with K.
+          images: list of [B, K or 1, H, W, ·].
 
         Returns:
-          [B * K, H', W', output channels].
+          [B * K, H', W', output channels]; with 1 for K if all of them have 1.
         """
         batch_size, _, height, width, _ = images[0].shape
         channels = [image.shape[-1] for image in images]

@@ -12,6 +12,7 @@ from multi_object_datasets import (
     clevr_with_masks,
     files,
     multi_dsprites,
+    multi_mnist,
     objects_room,
     shapes,
     tetrominoes,
@@ -24,6 +25,17 @@ def _generate(name, variant=""):
     variant = f" --variant {variant}" if variant else ""
     command = f"python -m multi_object_datasets.generate {name}{variant}"
     return f"generate it ({command} --num-examples N --out FILE)"
+
+
+def _generate_file(path, name, num_examples, **options):
+    """Generates a default file, with seed 0, unless another process has done so meanwhile."""
+    from multi_object_datasets import generate  # Needed only here.
+
+    path.parent.mkdir(exist_ok=True)
+    with files.only_one_process(path):
+        if not path.exists():
+            print(f"no {path} yet: generating {num_examples} scenes", file=sys.stderr)
+            generate.generate(name, num_examples=num_examples, path=path, seed=0, **options)
 
 
 def _download(name):
@@ -86,13 +98,7 @@ class _Generated(SceneDataset):
         path = Path("multi_object_datasets", f"{name}_train.tfrecords")
         if [Path(file) for file in files.expand(self.path)] != [path]:
             super()._make_file()
-        from multi_object_datasets import generate  # Needed only here.
-
-        path.parent.mkdir(exist_ok=True)
-        with files.only_one_process(path):
-            if not path.exists():
-                print(f"no {path} yet: generating {self.num_examples} scenes", file=sys.stderr)
-                generate.generate(name, num_examples=self.num_examples, path=path, seed=0)
+        _generate_file(path, name, self.num_examples)
 
 
 @dataclasses.dataclass(eq=False)
@@ -117,6 +123,38 @@ class Balls(_Generated):
     factors: ClassVar = {"color": ["color"], "position": ["x", "y"]}
     how_to_get_it = _generate("balls")
     num_examples = 30000
+
+
+@dataclasses.dataclass(eq=False)
+class MultiMNIST(SceneDataset):
+    """Multi-MNIST; `dataset_variant` is one of `multi_mnist.SCENE_FORMATS`.
+
+    Its default files, of test digits and of training digits, are generated if they are not there.
+    The test scenes come first, and `held_out` is their number.
+    """
+
+    image_dim: tuple = tuple(multi_mnist.IMAGE_SIZE["standard"])
+    dataset_variant: str = "standard"
+
+    factors: ClassVar = {"label": ["label"], "scale": ["scale"], "position": ["x", "y"]}
+    num_examples: ClassVar = {"test": 10000, "train": 60000}
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.scene_format = _variant_format(multi_mnist, self.dataset_variant)
+        self.how_to_get_it = _generate("multi_mnist", self.dataset_variant)
+
+    def _make_file(self):
+        folder = Path("multi_object_datasets")
+        paths = {
+            split: folder / f"multi_mnist_{self.dataset_variant}_{split}.tfrecords"
+            for split in self.num_examples
+        }
+        if [Path(file) for file in files.expand(self.path)] != list(paths.values()):
+            super()._make_file()
+        for split, path in paths.items():
+            options = {"variant": self.dataset_variant, "split": split}
+            _generate_file(path, "multi_mnist", self.num_examples[split], **options)
 
 
 @dataclasses.dataclass(eq=False)

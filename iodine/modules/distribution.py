@@ -2,8 +2,12 @@
 
 Each has `num_params(n)`, how many parameters describe n values, and functions of a tensor of such
 parameters. The latent distribution adds sampling and a KL divergence, those over pixels a
-log-probability and a mean.
+log-probability and a mean. An output distribution, of pixels that K masked components explain
+together, is a `MaskedOutput`.
 """
+
+import abc
+import numbers
 
 import sonnet as snt
 import tensorflow as tf
@@ -19,6 +23,7 @@ LOC_SCALE_DISTRIBUTIONS = {
     "laplace": tfd.Laplace,
     "logistic": tfd.Logistic,
 }
+MEAN_IS_LOCATION = (tfd.Normal, tfd.Laplace, tfd.Logistic)
 
 
 @snt.allow_empty_variables
@@ -26,13 +31,17 @@ class LocScaleDistribution(snt.Module):
     """A distribution with a location and a scale for each value.
 
     Args:
-      dist: "normal", "log_normal", "laplace" or "logistic".
-      scale: what the second half of the parameters means after `scale_act`: the "stddev", the
-        "var" (variance) or the "prec" (precision, 1 / variance); "fixed" for one scale for all
-        values, so that the parameters are locations alone.
+      dist: "normal", "log_normal", "laplace" or "logistic", or a class of
+        `tfp.distributions` that is made from a location and a scale.
+      scale: how the scale comes from a = scale_act(second half of the parameters): "stddev" for a,
+        "var" for sqrt(a), "prec" for 1 / a, as the reference computes it; "fixed" for one scale for
+        all values, so that the parameters are locations alone.
       scale_val: the fixed scale; -1 for a single trainable one, which starts at 0.1.
-      scale_act: name of the activation of the scale parameters.
-      loc_act: name of the activation of the location parameters.
+      scale_act: activation of the scale parameters, as `utils.activation` takes it.
+      loc_act: activation of the location parameters.
+
+    Raises:
+      UserError: for a value that is none of these.
     """
 
     def __init__(
@@ -40,22 +49,28 @@ class LocScaleDistribution(snt.Module):
         dist="normal",
         scale="stddev",
         scale_val=1.0,
-        scale_act="softplus",
-        loc_act="linear",
+        scale_act="exp",
+        loc_act=None,
         name="loc_scale_distribution",
     ):
         super().__init__(name=name)
-        if dist not in LOC_SCALE_DISTRIBUTIONS:
+        self.dist = LOC_SCALE_DISTRIBUTIONS.get(str(dist).lower(), dist)
+        if not callable(self.dist):
             raise utils.UserError(
-                f"unknown distribution '{dist}', use {', '.join(LOC_SCALE_DISTRIBUTIONS)}"
+                f"unknown distribution '{dist}'{utils.did_you_mean(dist, LOC_SCALE_DISTRIBUTIONS)}"
+                f", use {', '.join(LOC_SCALE_DISTRIBUTIONS)}"
             )
         if scale not in ("stddev", "var", "prec", "fixed"):
             raise utils.UserError(f"scale is '{scale}', use 'stddev', 'var', 'prec' or 'fixed'")
-        self.dist = dist
+        is_number = isinstance(scale_val, numbers.Real) and not isinstance(scale_val, bool)
+        if not is_number or not (scale_val > 0 or scale_val == -1):
+            raise utils.UserError(
+                f"scale_val is {scale_val!r}, use a number above 0, or -1 for a trainable scale"
+            )
         self.scale = scale
         self.scale_act = utils.activation(scale_act)
         self.loc_act = utils.activation(loc_act)
-        self.scale_val = scale_val
+        self.scale_val = float(scale_val)
         if scale == "fixed" and scale_val == -1:
             self.scale_val = tf.Variable(0.1, name="scale")
 
@@ -80,8 +95,8 @@ class LocScaleDistribution(snt.Module):
             if self.scale == "var":
                 scale = tf.sqrt(scale)
             elif self.scale == "prec":
-                scale = tf.math.rsqrt(scale)
-        return LOC_SCALE_DISTRIBUTIONS[self.dist](self.loc_act(loc), scale)
+                scale = 1.0 / scale
+        return self.dist(self.loc_act(loc), scale)
 
     def sample(self, params, noise):
         """Draws values by moving standard-normal noise, so that gradients reach the parameters.
@@ -94,9 +109,9 @@ class LocScaleDistribution(snt.Module):
           float32 [..., n].
         """
         dist = self(params)
-        if self.dist == "normal":
+        if self.dist is tfd.Normal:
             return dist.loc + dist.scale * noise
-        if self.dist == "log_normal":
+        if self.dist is tfd.LogNormal:
             return tf.exp(dist.loc + dist.scale * noise)
         return dist.quantile(tfd.Normal(0.0, 1.0).cdf(noise))
 
@@ -111,8 +126,17 @@ class LocScaleDistribution(snt.Module):
 
         Returns:
           float32 [...], summed over the n values.
+
+        Raises:
+          UserError: for a distribution whose divergence has no closed form.
         """
-        divergence = tfd.kl_divergence(self(params), self(tf.zeros_like(params)))
+        try:
+            divergence = tfd.kl_divergence(self(params), self(tf.zeros_like(params)))
+        except NotImplementedError as error:
+            raise utils.UserError(
+                f"the KL divergence of {self.dist.__name__} is not known: "
+                "latent_dist.dist may be normal, log_normal or laplace"
+            ) from error
         return tf.reduce_sum(divergence, axis=-1)
 
     def log_prob(self, params, values):
@@ -126,6 +150,19 @@ class LocScaleDistribution(snt.Module):
           float32 [..., 1].
         """
         return tf.reduce_sum(self(params).log_prob(values), axis=-1, keepdims=True)
+
+    def log_prob_around(self, loc, values):
+        """Log-density around given locations, with the fixed scale, summed over the last axis.
+
+        Args:
+          loc: locations, to which `loc_act` is not applied, float32 [..., n].
+          values: float32 [..., n], broadcast against them.
+
+        Returns:
+          float32 [..., 1].
+        """
+        log_prob = self.dist(loc, self.scale_val).log_prob(values)
+        return tf.reduce_sum(log_prob, axis=-1, keepdims=True)
 
     def mean(self, params):
         """Mean of each value, [..., num_params(n)] -> [..., n]."""
@@ -152,21 +189,60 @@ class BernoulliOutput(snt.Module):
         return tf.sigmoid(params)
 
 
-@snt.allow_empty_variables
-class MaskedMixture(snt.Module):
-    """Each pixel comes from one of K components, picked by the masks (paper, equation 2).
+def leave_one_out(items, combine):
+    """Combines all items but one, for each of them.
 
-    p(x) = Π_i Σ_k m_ik p_k(x_i), with m the softmax of the mask logits over the slots.
+    Combining what comes before and what comes after is linear in the number of items; taking an
+    item off the whole would lose all digits where that item dominates.
+
+    Args:
+      items: list of at least two.
+      combine: associative function of two items.
+
+    Returns:
+      List as long as `items`.
+    """
+    before, after = [items[0]], [items[-1]]
+    for item in items[1:-1]:
+        before.append(combine(before[-1], item))
+    for item in items[-2:0:-1]:
+        after.append(combine(after[-1], item))
+    after.reverse()  # after[k] combines the items above k, before[k] those up to k
+    between = [combine(b, a) for b, a in zip(before[:-1], after[1:])]
+    return [after[0], *between, before[-1]]
+
+
+def leave_one_out_logsumexp(x):
+    """Log-sum-exp over all slots but one, for each slot.
+
+    Args:
+      x: float32 [B, K, ...], K at least 2.
+
+    Returns:
+      float32 [B, K, ...].
+    """
+    return tf.stack(leave_one_out(tf.unstack(x, axis=1), tfp.math.log_add_exp), axis=1)
+
+
+class MaskedOutput(snt.Module, abc.ABC):
+    """Distribution of an image that K components explain together, each where its mask is.
+
+    The masks m are the softmax of the mask logits over the slots.
+
+    Some methods take `decoded`, a dict of what is known of the components: components [B, K, H, W,
+    Cp] (their pixel parameters), pred_mask_logits, pred_mask (m) and component_log_probs [B, K, H,
+    W, 1], and recons (what `mean` gives) [B, 1, H, W, C].
 
     Args:
       num_components: K, number of slots.
       component_dist: distribution of a pixel within its component.
-      mask_activation: name of an activation of the mask logits before the softmax, None for none.
+      mask_activation: activation of the mask logits before the softmax, as `utils.activation` takes
+        it; None for none.
     """
 
-    def __init__(self, num_components, component_dist, mask_activation=None, name="masked_mixture"):
+    def __init__(self, num_components, component_dist, mask_activation=None, name=None):
         super().__init__(name=name)
-        self.num_components = num_components
+        self.num_components = utils.size(num_components, "num_components")
         self.component_dist = component_dist
         self.mask_activation = utils.activation(mask_activation)
 
@@ -193,3 +269,111 @@ class MaskedMixture(snt.Module):
     def mean(self, params, masks):
         """Expected image Σ_k m_k·mean_k, [B, K, H, W, Cp], [B, K, H, W, 1] -> [B, 1, H, W, C]."""
         return tf.reduce_sum(masks * self.component_dist.mean(params), axis=1, keepdims=True)
+
+    @abc.abstractmethod
+    def log_prob(self, image, decoded):
+        """Log-probability of each pixel, [B, 1, H, W, C] and `decoded` -> [B, 1, H, W, 1]."""
+
+    @abc.abstractmethod
+    def posterior(self, decoded):
+        """How much each component has to do with each pixel, `decoded` -> [B, K, H, W, 1]."""
+
+    @abc.abstractmethod
+    def log_prob_without_each(self, image, decoded):
+        """`log_prob` of an image without one slot, for each slot, the others' masks renormalised.
+
+        Args:
+          image: [B, 1, H, W, C].
+          decoded: as described above.
+
+        Returns:
+          float32 [B, K, H, W, 1].
+        """
+
+
+@snt.allow_empty_variables
+class MaskedMixture(MaskedOutput):
+    """Each pixel comes from one of K components, picked by the masks (paper, equation 2).
+
+    p(x) = Π_i Σ_k m_ik p_k(x_i).
+
+    Args:
+      num_components, component_dist, mask_activation: as in `MaskedOutput`.
+    """
+
+    def __init__(self, num_components, component_dist, mask_activation=None, name="masked_mixture"):
+        super().__init__(num_components, component_dist, mask_activation, name)
+
+    def log_prob(self, image, decoded):
+        """log Σ_k m_k p_k(x) of each pixel, as in `MaskedOutput`."""
+        del image  # The components' log-probabilities say all.
+        log_masks = self.log_masks(decoded["pred_mask_logits"])
+        log_joint = log_masks + decoded["component_log_probs"]
+        return tf.reduce_logsumexp(log_joint, axis=1, keepdims=True)
+
+    def posterior(self, decoded):
+        """p_k(x) / (Σ_j p_j(x) + 1e-6), the densities without the masks, as in the reference."""
+        log_probs = decoded["component_log_probs"]
+        # Densities beyond exp(80) would overflow; next to them the 1e-6 is nothing.
+        excess = tf.reduce_max(log_probs, axis=1, keepdims=True) - 80.0
+        probs = tf.exp(log_probs - tf.stop_gradient(tf.nn.relu(excess)))
+        return probs / (tf.reduce_sum(probs, axis=1, keepdims=True) + 1e-6)
+
+    def log_prob_without_each(self, image, decoded):
+        """log Σ_{j≠k} m_j p_j(x) / Σ_{j≠k} m_j of each pixel, as in `MaskedOutput`."""
+        del image
+        log_masks = self.log_masks(decoded["pred_mask_logits"])
+        log_joint = log_masks + decoded["component_log_probs"]
+        return leave_one_out_logsumexp(log_joint) - leave_one_out_logsumexp(log_masks)
+
+
+@snt.allow_empty_variables
+class MaskedMean(MaskedOutput):
+    """The components' means, mixed by the masks, are the mean of one distribution a pixel.
+
+    p(x) = Π_i p(x_i; Σ_k m_ik μ_ik), with p normal and of a fixed deviation the likelihood that
+    EfficientMORL (Emami et al. 2021, arXiv:2106.03849) takes for sprites. Unlike a mixture it
+    explains a pixel between two components as a blend of both.
+
+    Args:
+      num_components, mask_activation: as in `MaskedOutput`.
+      component_dist: a `LocScaleDistribution` with scale="fixed", which is the scale of the pixel.
+
+    Raises:
+      UserError: for another component_dist, or one whose location is not its mean.
+    """
+
+    def __init__(self, num_components, component_dist, mask_activation=None, name="masked_mean"):
+        super().__init__(num_components, component_dist, mask_activation, name)
+        located = isinstance(component_dist, LocScaleDistribution)
+        if not located or component_dist.scale != "fixed":
+            raise utils.UserError(
+                "MaskedMean gives the mixed mean one scale: its component_dist has to be a "
+                "LocScaleDistribution with scale=fixed"
+            )
+        if component_dist.dist not in MEAN_IS_LOCATION:
+            raise utils.UserError(
+                f"the location of a {component_dist.dist.__name__} is not its mean: "
+                "MaskedMean's component_dist.dist may be normal, laplace or logistic"
+            )
+
+    def log_prob(self, image, decoded):
+        """log p(x; Σ_k m_k μ_k) of each pixel, as in `MaskedOutput`."""
+        return self.component_dist.log_prob_around(decoded["recons"], image)
+
+    def posterior(self, decoded):
+        """m_k p_k(x) / Σ_j m_j p_j(x): the masks weighted by each component's own density."""
+        log_masks = self.log_masks(decoded["pred_mask_logits"])
+        return tf.nn.softmax(log_masks + decoded["component_log_probs"], axis=1)
+
+    def log_prob_without_each(self, image, decoded):
+        """log p(x; Σ_{j≠k} m_j μ_j / Σ_{j≠k} m_j) of each pixel, as in `MaskedOutput`."""
+        log_masks = tf.unstack(self.log_masks(decoded["pred_mask_logits"]), axis=1)
+        means = tf.unstack(self.component_dist.mean(decoded["components"]), axis=1)
+
+        def mix(a, b):  # (log of a weight, mean) of two parts -> of both together
+            share = tf.sigmoid(a[0] - b[0])
+            return tfp.math.log_add_exp(a[0], b[0]), share * a[1] + (1.0 - share) * b[1]
+
+        others = leave_one_out(list(zip(log_masks, means)), mix)
+        return self.component_dist.log_prob_around(tf.stack([m for _, m in others], 1), image)

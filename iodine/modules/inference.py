@@ -94,13 +94,11 @@ class IterativeInference(Model):
         """
         z = self.latent_dist.sample(zp, noise)
         out = self.decode(z, image.shape[2:])
-        component_log_probs = self.output_dist.component_log_probs(out["components"], image)
-        log_masks = self.output_dist.log_masks(out["pred_mask_logits"])
-        log_prob = tf.reduce_logsumexp(log_masks + component_log_probs, axis=1, keepdims=True)
+        out["component_log_probs"] = self.output_dist.component_log_probs(out["components"], image)
+        log_prob = self.output_dist.log_prob(image, out)
         return {
             "zp": zp,
             "z": z,
-            "component_log_probs": component_log_probs,
             "log_prob": log_prob,
             "re": -tf.reduce_sum(log_prob, axis=[1, 2, 3, 4]),
             "kl": self.latent_dist.kl_to_prior(zp),

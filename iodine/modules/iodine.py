@@ -5,6 +5,7 @@ import sonnet as snt
 import tensorflow as tf
 
 from iodine.modules import overview, utils
+from iodine.modules.distribution import LocScaleDistribution, MaskedOutput
 from iodine.modules.inference import PRECISIONS, IterativeInference
 from iodine.modules.model import with_ground_truth
 from iodine.modules.refinement_inputs import (
@@ -21,8 +22,8 @@ class IODINE(IterativeInference):
     Args:
       decoder: `ComponentDecoder`.
       refinement_core: `RefinementCore`.
-      latent_dist: distribution of the latents.
-      output_dist: `MaskedMixture` over pixels.
+      latent_dist: `LocScaleDistribution` of the latents.
+      output_dist: `MaskedMixture` or `MaskedMean` over pixels.
       n_z: Z, size of a slot.
       num_components: K, number of slots.
       num_iters: number of refinements; the loss has one term more.
@@ -76,10 +77,24 @@ class IODINE(IterativeInference):
         name="iodine",
     ):
         super().__init__(name=name)
+        n_z = utils.size(n_z, "n_z")
+        num_components = utils.size(num_components, "num_components")
+        num_iters = utils.size(num_iters, "num_iters")
         if num_components < 2:
             raise utils.UserError(f"num_components is {num_components}, at least 2 are needed")
-        if num_iters < 1:
-            raise utils.UserError(f"num_iters is {num_iters}, at least 1 is needed")
+        for what, dist, kind in (
+            ("latent_dist", latent_dist, LocScaleDistribution),
+            ("output_dist", output_dist, MaskedOutput),
+        ):
+            if not isinstance(dist, kind):
+                raise utils.UserError(
+                    f"{what} is a {type(dist).__name__}, but has to be a {kind.__name__}"
+                )
+        if output_dist.num_components != num_components:
+            raise utils.UserError(
+                f"output_dist.num_components is {output_dist.num_components}, "
+                f"but the model's num_components {num_components}"
+            )
         if precision not in PRECISIONS:
             raise utils.UserError(
                 f"precision is '{precision}'{utils.did_you_mean(precision, PRECISIONS)}, "
@@ -128,9 +143,10 @@ class IODINE(IterativeInference):
             return np.linspace(0.0, 1.0, num_terms).tolist()
         if isinstance(weight, (int, float)):
             return [float(weight)] * num_terms
-        if isinstance(weight, str) or len(weight) != num_terms:
+        is_list = isinstance(weight, (list, tuple)) and len(weight) == num_terms
+        if not is_list or not all(isinstance(w, (int, float)) for w in weight):
             raise utils.UserError(
-                f"iter_loss_weight is {weight}, use 'linspace', a number, or a list of "
+                f"iter_loss_weight is {weight!r}, use 'linspace', a number, or a list of "
                 f"num_iters + 1 = {num_terms} numbers"
             )
         return [float(w) for w in weight]

@@ -36,6 +36,7 @@ class Model(snt.Module, abc.ABC):
         trained model makes the same of a scene in a batch of any size. Models that infer without
         gradients have no use for it.
       image_shape: (H, W, C) of the pictures that `initialize` was called with.
+      max_gradient_norm: what the gradients' joint norm is clipped to, None for no clipping.
       PRINTED: {name of the mean that is logged: (its label, scalar of `__call__`)} of the figures
         that the loop prints, where the scalar is there.
       METRICS: {name in `eval`'s metrics and losses, or of a measure that `evaluate` takes of its
@@ -46,6 +47,7 @@ class Model(snt.Module, abc.ABC):
     factor_evaluator = None
     refinement_batch_size = None
     image_shape = None
+    max_gradient_norm = 5.0
     PRINTED: ClassVar = {"loss": ("Loss", "loss/total"), "ari": ("ARI-nobg", "loss/ari_nobg")}
     METRICS: ClassVar = {
         "ari": "ARI",
@@ -103,8 +105,22 @@ class Model(snt.Module, abc.ABC):
             outputs {recons [B, T, 1, H, W, C], pred_mask, pred_mask_logits [B, T, K, H, W, 1],
               components [B, T, K, H, W, C] (the means of the components' pixels)};
             losses {total [], recons [B, T], kl [B, T, K]};
-            metrics {mse, ari, ari_nobg} [B, T].
+            metrics {mse, ari, ari_nobg} [B, T];
+            counts {true, predicted} [B], of models that count objects.
         """
+
+    def bounds(self, data, seeds):
+        """Metrics that take many draws, so that `evaluate` alone asks for them.
+
+        Args:
+          data: as described above.
+          seeds: int32 [B, 2], of each scene's draws.
+
+        Returns:
+          {name in METRICS: [B, T]}, none if a model has none.
+        """
+        del data, seeds
+        return {}
 
     @abc.abstractmethod
     def get_overview_images(self, data, nr_images=4):

@@ -17,13 +17,16 @@ class MLP(snt.nets.MLP):
 
     Args:
       output_sizes: sequence of layer sizes, may be empty.
-      activation: name of the activation between layers.
+      activation: the activation between layers, as `utils.activation` takes it.
       activate_final: whether the last layer is activated too.
+
+    Raises:
+      UserError: for sizes or an activation that are none.
     """
 
     def __init__(self, output_sizes, activation="elu", activate_final=False, name="mlp"):
         super().__init__(
-            output_sizes,
+            utils.sizes(output_sizes, "output_sizes"),
             activation=utils.activation(activation),
             activate_final=activate_final,
             name=name,
@@ -39,13 +42,49 @@ class MLP(snt.nets.MLP):
         return super().__call__(x)
 
 
+def options(function, what, given, **defaults):
+    """Returns the arguments of a network within another, its defaults filled in.
+
+    Args:
+      function: the network's class.
+      what: the name that the arguments have in a plan, for messages.
+      given: dict of arguments.
+      **defaults: those that `given` may replace.
+
+    Raises:
+      UserError: if `function` does not take them.
+    """
+    given = {**defaults, **given} if isinstance(given, dict) else given
+    utils.check_arguments(function, given, what)
+    return given
+
+
 def per_layer(value, num_layers, what):
-    """Repeats a single value for each layer; a list must have one entry a layer."""
-    if not isinstance(value, (list, tuple)):
-        return [value] * num_layers
-    if len(value) != num_layers:
-        raise utils.UserError(f"{what} has {len(value)} entries for {num_layers} layers")
-    return list(value)
+    """Repeats a single value, or a list's only entry, for each layer.
+
+    Raises:
+      UserError: for a list of another length than 1 and num_layers.
+    """
+    values = list(value) if isinstance(value, (list, tuple)) else [value]
+    if len(values) == 1:
+        return values * num_layers
+    if len(values) != num_layers:
+        raise utils.UserError(
+            f"{what} has {len(values)} entries for {num_layers} layers, use one for each or one "
+            "for all"
+        )
+    return values
+
+
+def _pairs(value, num_layers, what):
+    """Returns (over height, over width) for each layer, given as numbers or as pairs of them."""
+    pairs = []
+    for entry in per_layer(value, num_layers, what):
+        pair = utils.sizes(entry if isinstance(entry, (list, tuple)) else [entry], what)
+        if len(pair) not in (1, 2):
+            raise utils.UserError(f"{what} has the entry {entry}, use a number or a pair of them")
+        pairs.append((pair[0], pair[-1]))
+    return pairs
 
 
 class ConvNet2D(snt.Module):
@@ -53,12 +92,15 @@ class ConvNet2D(snt.Module):
 
     Args:
       output_channels: channels of each layer; None for those left to the user of the network.
-      kernel_shapes: kernel size, one for all layers or a list.
-      strides: stride, one for all layers or a list.
-      paddings: "SAME" or "VALID", one for all layers or a list.
-      activation: name of the activation.
+      kernel_shapes: kernel size, one for all layers or a list; a list's only entry stands for all.
+      strides: stride, likewise.
+      paddings: "SAME" or "VALID", likewise.
+      activation: the activation, as `utils.activation` takes it.
       activate_final: whether the last layer is activated too.
-      layer_types: class, one for all layers or a list; the first one's input is the network's.
+      layer_types: class, likewise; the first one's input is the network's.
+
+    Raises:
+      UserError: for lists of other lengths, and for what is no size, padding or activation.
     """
 
     def __init__(
@@ -73,12 +115,21 @@ class ConvNet2D(snt.Module):
         name="conv_net_2d",
     ):
         super().__init__(name=name)
+        output_channels = utils.sizes(output_channels, "output_channels")
         num_layers = len(output_channels)
+        if num_layers == 0:
+            raise utils.UserError("output_channels is empty, at least one layer is needed")
         self.activation = utils.activation(activation)
         self.activate_final = activate_final
-        self.strides = per_layer(strides, num_layers, "strides")
-        kernel_shapes = per_layer(kernel_shapes, num_layers, "kernel_shapes")
-        paddings = per_layer(paddings, num_layers, "paddings")
+        strides = _pairs(strides, num_layers, "strides")
+        if any(height != width for height, width in strides):
+            raise utils.UserError(f"strides are {strides}, use the same over height and width")
+        self.strides = [stride for stride, _ in strides]
+        kernel_shapes = _pairs(kernel_shapes, num_layers, "kernel_shapes")
+        paddings = [str(p).upper() for p in per_layer(paddings, num_layers, "paddings")]
+        for padding in paddings:
+            if padding not in ("SAME", "VALID"):
+                raise utils.UserError(f"paddings has the entry '{padding}', use SAME or VALID")
         layer_types = per_layer(layer_types, num_layers, "layer_types")
         self.layers = [
             layer(channels, kernel, stride=stride, padding=padding, name=f"conv_2d_{i}")
@@ -115,14 +166,10 @@ class CNN(snt.Module):
         if mode not in ("flatten", "avg_pool"):
             raise utils.UserError(f"mode is '{mode}', CNN knows 'flatten' and 'avg_pool'")
         self.mode = mode
-        cnn_opt = {"activate_final": True, **cnn_opt}
-        utils.check_arguments(ConvNet2D, cnn_opt, "cnn_opt")
-        num_layers = len(cnn_opt["output_channels"])
+        cnn_opt = options(ConvNet2D, "cnn_opt", cnn_opt, activate_final=True)
+        num_layers = len(utils.sizes(cnn_opt["output_channels"], "output_channels"))
         self.cnn = ConvNet2D(layer_types=[SlotConv2D] + [snt.Conv2D] * (num_layers - 1), **cnn_opt)
-        self.mlp = None
-        if mlp_opt is not None:
-            utils.check_arguments(MLP, mlp_opt, "mlp_opt")
-            self.mlp = MLP(**mlp_opt)
+        self.mlp = None if mlp_opt is None else MLP(**options(MLP, "mlp_opt", mlp_opt))
 
     def __call__(self, images):
         """Encodes images.
@@ -144,17 +191,33 @@ class CNN(snt.Module):
         return x if self.mlp is None else self.mlp(x)
 
 
+def _decoder_cnn_opt(cnn_opt):
+    """Checks the `cnn_opt` of a decoder, of which at least one layer has to be there."""
+    cnn_opt = options(ConvNet2D, "cnn_opt", cnn_opt)
+    channels = cnn_opt["output_channels"]
+    if not isinstance(channels, (list, tuple)) or not channels:
+        raise utils.UserError(
+            f"cnn_opt: output_channels is {channels!r}, use a list with a number for each layer"
+        )
+    return cnn_opt
+
+
+def _decoder_mlp(mlp_opt):
+    """Makes the MLP before a decoder's convolutions, None for none."""
+    if mlp_opt is None:
+        return None
+    return MLP(**options(MLP, "mlp_opt", mlp_opt, activate_final=True))
+
+
 def fill_output_channels(cnn_opt, num_channels):
     """Completes a `cnn_opt` whose last `output_channels` is None with the number wanted."""
-    channels = list(cnn_opt["output_channels"])
-    if channels[-1] is None:
-        channels[-1] = num_channels
-    if channels[-1] != num_channels:
+    *inner, last = cnn_opt["output_channels"]
+    if last not in (None, num_channels):
         raise utils.UserError(
-            f"cnn_opt: the last of output_channels is {channels[-1]}, "
+            f"cnn_opt: the last of output_channels is {last}, "
             f"but the decoder has to make {num_channels} (None says just that)"
         )
-    return {**cnn_opt, "output_channels": channels}
+    return {**cnn_opt, "output_channels": [*inner, num_channels]}
 
 
 class BroadcastConv(snt.Module):
@@ -174,18 +237,12 @@ class BroadcastConv(snt.Module):
         self, cnn_opt, mlp_opt=None, coord_type="linear", coord_freqs=3, name="broadcast_conv"
     ):
         super().__init__(name=name)
-        if coord_type not in ("linear", "cos", None):
-            raise utils.UserError(f"coord_type is '{coord_type}', use 'linear', 'cos' or None")
-        utils.check_arguments(ConvNet2D, cnn_opt, "cnn_opt")
-        self.cnn_opt = cnn_opt
+        utils.check_coordinates(coord_type, coord_freqs, ("linear", "cos", None))
+        self.cnn_opt = _decoder_cnn_opt(cnn_opt)
         self.coord_type = coord_type
         self.coord_freqs = coord_freqs
         self.cnn = None
-        self.mlp = None
-        if mlp_opt is not None:
-            mlp_opt = {"activate_final": True, **mlp_opt}
-            utils.check_arguments(MLP, mlp_opt, "mlp_opt")
-            self.mlp = MLP(**mlp_opt)
+        self.mlp = _decoder_mlp(mlp_opt)
 
     def coordinates(self, height, width):
         """Returns the coordinate channels, an array [1, H, W, ·]."""
@@ -204,6 +261,9 @@ class BroadcastConv(snt.Module):
 
         Returns:
           float32 [N, H, W, C].
+
+        Raises:
+          UserError: if the convolutions make images of another size.
         """
         height, width, channels = output_shape
         if self.cnn is None:
@@ -213,7 +273,13 @@ class BroadcastConv(snt.Module):
             self.cnn = ConvNet2D(layer_types=layer_types[:num_layers], **opt)
         if self.mlp is not None:
             x = self.mlp(x)
-        return self.cnn(x, tf.constant(self.coordinates(height, width)))
+        images = self.cnn(x, tf.constant(self.coordinates(height, width)))
+        if images.shape[1:3] != (height, width):
+            raise utils.UserError(
+                f"cnn_opt makes images of {images.shape[1]}×{images.shape[2]} instead of "
+                f"{height}×{width}: BroadcastConv needs strides of 1 and paddings SAME"
+            )
+        return images
 
 
 class DeConv(snt.Module):
@@ -231,16 +297,11 @@ class DeConv(snt.Module):
 
     def __init__(self, cnn_opt, mlp_opt=None, seed_channels=64, name="deconv"):
         super().__init__(name=name)
-        utils.check_arguments(ConvNet2D, cnn_opt, "cnn_opt")
-        self.cnn_opt = cnn_opt
-        self.seed_channels = seed_channels
+        self.cnn_opt = _decoder_cnn_opt(cnn_opt)
+        self.seed_channels = utils.size(seed_channels, "seed_channels")
         self.cnn = None
         self.seed = None
-        self.mlp = None
-        if mlp_opt is not None:
-            mlp_opt = {"activate_final": True, **mlp_opt}
-            utils.check_arguments(MLP, mlp_opt, "mlp_opt")
-            self.mlp = MLP(**mlp_opt)
+        self.mlp = _decoder_mlp(mlp_opt)
 
     def __call__(self, x, output_shape):
         """Decodes vectors to images, [N, I] -> [N, H, W, C] for output_shape (H, W, C)."""
@@ -308,7 +369,7 @@ class LSTM(snt.Module):
 
     def __init__(self, hidden_sizes=(), name="lstm"):
         super().__init__(name=name)
-        self.layers = [LSTMLayer(size) for size in hidden_sizes]
+        self.layers = [LSTMLayer(size) for size in utils.sizes(hidden_sizes, "hidden_sizes")]
 
     def initial_state(self, batch_size):
         """All-zero state: one `snt.LSTMState` of [batch_size, hidden size] for each layer."""

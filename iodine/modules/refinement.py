@@ -3,6 +3,7 @@
 import sonnet as snt
 import tensorflow as tf
 
+from iodine.modules import utils
 from iodine.modules.networks import MLP, mixed_precision
 
 
@@ -42,6 +43,8 @@ class RefinementCore(snt.Module):
         num_slots = batch_size * num_components
 
         h = self.encoder_net([spatial[name] for name in sorted(spatial)])  # [B * K, O]
+        if h.shape[0] != num_slots:  # [B, O], as all slots share every spatial input
+            h = tf.repeat(h, num_components, axis=0)
 
         vectors = [tf.reshape(flat[name], [num_slots, -1]) for name in sorted(flat)]
         h = tf.concat([h, *vectors], axis=-1)  # [B * K, O + ...]
@@ -78,7 +81,7 @@ class PredictorCorrectorHead(snt.Module):
       hidden_sizes: hidden layers of the predictor.
       pred_gate_bias: added to the predictor's gate before its sigmoid.
       corrector_gate_bias: added to the corrector's gate before its sigmoid.
-      activation: name of the predictor's activation.
+      activation: the predictor's activation, as `utils.activation` takes it.
     """
 
     def __init__(
@@ -90,10 +93,10 @@ class PredictorCorrectorHead(snt.Module):
         name="predcorr_head",
     ):
         super().__init__(name=name)
-        self.hidden_sizes = tuple(hidden_sizes)
+        self.hidden_sizes = utils.sizes(hidden_sizes, "hidden_sizes")
         self.pred_gate_bias = pred_gate_bias
         self.corrector_gate_bias = corrector_gate_bias
-        self.activation = activation
+        self.activation = utils.activation(activation)
 
     @snt.once
     def _initialize(self, num_params):

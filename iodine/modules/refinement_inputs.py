@@ -6,7 +6,6 @@ They are listed in the paper's section 3.2 and appendix A.
 import numpy as np
 import sonnet as snt
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from iodine.modules import utils
 
@@ -34,39 +33,16 @@ STOP_GRADIENTS = ("dzp", "dmask", "dcomponents", "log_prob", "counterfactual")
 PREPROCESS = ("dcomponents", "dmask", "dzp", "log_prob", "counterfactual")
 
 
-def leave_one_out_logsumexp(x):
-    """Log-sum-exp over all slots but one, for each slot.
-
-    Prefix and suffix sums make it linear in K; subtracting a slot from the full sum would lose all
-    digits where that slot dominates.
-
-    Args:
-      x: float32 [B, K, ...], K at least 2.
-
-    Returns:
-      float32 [B, K, ...].
-    """
-    slots = tf.unstack(x, axis=1)
-    before, after = [slots[0]], [slots[-1]]
-    for slot in slots[1:-1]:
-        before.append(tfp.math.log_add_exp(before[-1], slot))
-    for slot in slots[-2:0:-1]:
-        after.append(tfp.math.log_add_exp(after[-1], slot))
-    after.reverse()  # after[k] sums the slots above k, before[k] those up to k
-    between = [tfp.math.log_add_exp(b, a) for b, a in zip(before[:-1], after[1:])]
-    return tf.stack([after[0], *between, before[-1]], axis=1)
-
-
 class RefinementInputs(snt.Module):
     """Builds the inputs of the refinement network.
 
     Args:
-      output_dist: the model's `MaskedMixture`.
-      names: of the inputs to build.
+      output_dist: the model's `MaskedOutput`.
+      names: of the inputs to build, zp and at least one spatial input among them.
       stop_gradients: names of those through which no gradient flows.
       preprocess: names of those that are layer-normalised.
-      coord_type: "linear" or "cos".
-      coord_freqs: number of frequencies of "cos".
+      coord_type: "linear" or "cos"; anything where the coordinates are not among the inputs.
+      coord_freqs: number of frequencies of "cos", at least 2.
 
     Raises:
       UserError: for a name or a coord_type that is none of these.
@@ -88,13 +64,20 @@ class RefinementInputs(snt.Module):
             ("stop_gradients", stop_gradients),
             ("preprocess", preprocess),
         ):
+            if not isinstance(chosen, (list, tuple)):
+                raise utils.UserError(f"{what} is {chosen!r}, use a list of names")
             for key in chosen:
                 if key not in ALL_INPUTS:
                     raise utils.UserError(
                         f"{what}: unknown input '{key}'{utils.did_you_mean(key, ALL_INPUTS)}"
                     )
-        if coord_type not in ("linear", "cos"):
-            raise utils.UserError(f"coord_type is '{coord_type}', use 'linear' or 'cos'")
+        if "zp" not in names or not set(names) & set(SPATIAL_INPUTS):
+            raise utils.UserError(
+                "inputs has to name zp, which the refinement updates, and one of "
+                + ", ".join(SPATIAL_INPUTS)
+            )
+        if "coordinates" in names:
+            utils.check_coordinates(coord_type, coord_freqs)
         self.output_dist = output_dist
         self.names = tuple(names)
         self.stop_gradients = tuple(stop_gradients)
@@ -116,23 +99,18 @@ class RefinementInputs(snt.Module):
         over_height, over_width = utils.linear_coordinates(height, width)
         return np.concatenate([over_width, over_height], axis=-1)
 
-    def _counterfactual(self, step):
-        """Log-likelihood lost at each pixel if a slot were not there, [B, K, H, W, 1].
-
-        log p(x) - log Σ_{j≠k} m_j p_j(x) / Σ_{j≠k} m_j: the others' masks are renormalised.
-        """
-        log_masks = self.output_dist.log_masks(tf.stop_gradient(step["pred_mask_logits"]))
-        log_joint = log_masks + tf.stop_gradient(step["component_log_probs"])
-        without_slot = leave_one_out_logsumexp(log_joint) - leave_one_out_logsumexp(log_masks)
-        return tf.stop_gradient(step["log_prob"]) - without_slot
+    def _counterfactual(self, image, step):
+        """Log-likelihood lost at each pixel if a slot were not there, [B, K, H, W, 1]."""
+        lost = step["log_prob"] - self.output_dist.log_prob_without_each(image, step)
+        return tf.stop_gradient(lost)
 
     def __call__(self, image, step, gradients):
         """Builds the inputs from what one iteration found.
 
         Args:
           image: [B, 1, H, W, C].
-          step: dict with zp [B, K, 2Z], components [B, K, H, W, Cp], pred_mask, pred_mask_logits
-            and component_log_probs [B, K, H, W, 1], and log_prob [B, 1, H, W, 1].
+          step: dict with zp [B, K, 2Z], log_prob [B, 1, H, W, 1], and what `MaskedOutput` calls
+            `decoded`.
           gradients: of the loss with respect to zp, components and mask logits.
 
         Returns:
@@ -140,7 +118,6 @@ class RefinementInputs(snt.Module):
         """
         batch_size, num_components, height, width, _ = step["pred_mask"].shape
         dzp, dcomponents, dmask = gradients
-        probs = tf.exp(step["component_log_probs"])
         values = {
             "image": lambda: image,
             "log_prob": lambda: step["log_prob"],
@@ -149,7 +126,7 @@ class RefinementInputs(snt.Module):
             "components": lambda: step["components"],
             "dmask": lambda: dmask,
             "dcomponents": lambda: dcomponents,
-            "posterior": lambda: probs / (tf.reduce_sum(probs, axis=1, keepdims=True) + 1e-6),
+            "posterior": lambda: self.output_dist.posterior(step),
             # The two capacities are constants left over from an earlier model; the published
             # weights expect them.
             "capacity": lambda: tf.fill([batch_size, num_components, height, width, 1], 0.5),
@@ -157,7 +134,7 @@ class RefinementInputs(snt.Module):
             "coordinates": lambda: tf.tile(
                 self._coordinates(height, width)[None], [batch_size, 1, 1, 1, 1]
             ),
-            "counterfactual": lambda: self._counterfactual(step),
+            "counterfactual": lambda: self._counterfactual(image, step),
             "zp": lambda: step["zp"],
             "dzp": lambda: dzp,
         }

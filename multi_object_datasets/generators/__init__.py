@@ -5,14 +5,24 @@ Every module has
   only one kind;
 - `CHUNK_SIZE`: scenes written before the next safe point for an interrupted generation;
 - `scene(rng, variant)`: one scene drawn from a `numpy.random.Generator`, as a dict of arrays. uint8
-  arrays are stored as one byte per element, float32 arrays as float lists, both flattened.
+  arrays are stored as one byte per element, float32 arrays as float lists, both flattened;
+- where scenes are made of pictures, `load_sources(split, path)`: further arguments of `scene`, read
+  from the user's file, or for None from what is shipped.
 """
 
 import importlib
 
 from multi_object_datasets.errors import DatasetError
 
-NAMES = ("tetrominoes", "multi_dsprites", "clevr_with_masks", "objects_room", "shapes", "balls")
+NAMES = (
+    "tetrominoes",
+    "multi_dsprites",
+    "clevr_with_masks",
+    "objects_room",
+    "shapes",
+    "balls",
+    "multi_mnist",
+)
 
 
 def load(name, variant=None):
@@ -37,3 +47,25 @@ def load(name, variant=None):
         known = ", ".join(module.VARIANTS) or "none"
         raise DatasetError(f"{name} has no variant {variant!r}; there are: {known}")
     return module, variant
+
+
+def load_sources(name, split, path=None):
+    """Reads what a generator's scenes are made of.
+
+    Args:
+      name: one of `NAMES`.
+      split: "train" or "test".
+      path: the user's file, None for what is shipped.
+
+    Returns:
+      Further keyword arguments of the generator's `scene`, none for most.
+
+    Raises:
+      DatasetError: the file cannot be used, or the generator has no use for one.
+    """
+    module, _ = load(name)
+    if hasattr(module, "load_sources"):
+        return module.load_sources(split, path)
+    if path is not None:
+        raise DatasetError(f"{name} takes no digits")
+    return {}

@@ -16,8 +16,9 @@ NUM_SPRITES = {
     "binarized": (2, 3),
     "colored_on_grayscale": (2, 5),
     "colored_on_colored": (1, 4),
+    "binarized_few": (0, 2),
 }
-VARIANTS = ("colored_on_grayscale", "colored_on_colored", "binarized")
+VARIANTS = ("colored_on_grayscale", "colored_on_colored", "binarized", "binarized_few")
 
 # Pixels at scale 1; all three cover about the same area.
 SQUARE_SIDE = 18.0
@@ -72,7 +73,7 @@ def render(factors):
 
 def _colors(rng, variant, count):
     """Returns the colours of the background and `count` sprites, [count + 1, 3 or 1]."""
-    if variant == "binarized":
+    if variant.startswith("binarized"):
         return np.array([[0.0]] + [[1.0]] * count)
     if variant == "colored_on_colored":
         return rng.random((count + 1, 3))

@@ -25,8 +25,10 @@ def scene_rng(seed, split, index):
 def draw(request):
     """Returns the serialised scenes [start, stop) that a request asks for."""
     module, variant = generators.load(request["name"], request["variant"])
+    seed, split = request["seed"], request["split"]
+    sources = generators.load_sources(request["name"], split, request.get("digits"))
     return [
-        example.encode(module.scene(scene_rng(request["seed"], request["split"], i), variant))
+        example.encode(module.scene(scene_rng(seed, split, i), variant, **sources))
         for i in range(request["start"], request["stop"])
     ]
 

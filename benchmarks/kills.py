@@ -1,0 +1,93 @@
+"""Whether any moment is good for a kill: `python -m benchmarks.kills [--kills N]`.
+
+Trains a tiny model through two stages, killing it (SIGKILL) again and again at random moments and
+going on by `continue_run=auto`, until it has been killed so often as asked. All losses that any of
+the runs logged have to be those of a run that nothing interrupted, bit for bit. With --workers 2 it
+is two workers, one of which is killed.
+"""
+
+import argparse
+import json
+import pathlib
+import random
+import shutil
+import tempfile
+import time
+
+from tests import tiny
+from tests.test_workers import WORKERS, environments
+
+STAGES = '[{"until": 150, "image_dim": [14, 14], "kl_weight": 0.16}, {"until": 300}]'
+
+
+def logged(directory):
+    """{step: loss} of a run that a FileStorageObserver recorded; Sacred writes every 10 seconds."""
+    file = directory / "metrics.json"
+    metrics = json.loads(file.read_text()) if file.exists() else {}
+    return dict(zip(*(metrics["loss"][k] for k in ("steps", "values")))) if metrics else {}
+
+
+def start(out, num_workers):
+    """Starts the training command as so many workers."""
+    words = tiny.arguments(
+        checkpoint_dir=out / "run",
+        continue_run="auto",
+        stages=STAGES,
+        save_checkpoint_steps=20,
+        data__cache=out,
+    )
+    observers = ["-F", str(out / "sacred")]
+    tasks = environments(WORKERS[:num_workers]) if num_workers > 1 else [{}]
+    return [
+        tiny.start(*(observers if n == 0 else ()), *words, environment=environment)
+        for n, environment in enumerate(tasks)
+    ]
+
+
+def finish(processes):
+    """Waits for processes: exit code of the first one."""
+    for process in processes:
+        process.communicate()
+    return processes[0].returncode
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    rng = random.Random(args.seed)
+    out = pathlib.Path(tempfile.mkdtemp())
+    (out / "whole").mkdir()
+    began = time.monotonic()
+    assert finish(start(out / "whole", args.workers)) == 0
+    seconds = time.monotonic() - began
+    expected = logged(out / "whole" / "sacred" / "1")
+    kills = compared = finished = 0
+    while kills < args.kills:
+        work = out / f"killed_{finished}"
+        work.mkdir()
+        while kills < args.kills:
+            processes = start(work, args.workers)
+            moment = rng.uniform(0.2, 1.0) * seconds
+            time.sleep(moment)
+            if processes[0].poll() is not None:
+                break
+            rng.choice(processes).kill()
+            kills += 1
+            finish(processes)
+        code = finish(start(work, args.workers))
+        # A run that came to its end has nothing left to do.
+        assert code in (0, 1), code
+        finished += 1
+        for record in sorted((work / "sacred").glob("[0-9]*")):
+            for step, loss in logged(record).items():
+                assert loss == expected[step], (record, step, loss, expected[step])
+                compared += 1
+        print(f"{kills} kills, {finished} runs finished, {compared} losses equal", flush=True)
+    shutil.rmtree(out)
+
+
+if __name__ == "__main__":
+    main()
