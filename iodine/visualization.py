@@ -145,8 +145,10 @@ def add_projections(report, objects, kinds, seed):
       seed: of the projections.
     """
     points, factors = objects
-    if len(points) < latents.MIN_OBJECTS:
-        print(f"no projections: {len(points)} visible objects are too few, raise eval_images")
+    # t-SNE crashes where all points are one, as of a model that puts no object in any slot.
+    num_points = len(np.unique(points, axis=0))
+    if num_points < latents.MIN_OBJECTS:
+        print(f"no projections: {num_points} different latents of {len(points)} visible objects")
         return
     report.add_heading("Projections of object latents")
     report.add_figure(

@@ -9,6 +9,7 @@ from PIL import Image
 
 from iodine import compare, evaluation, main, segment, visualization
 from iodine.modules.model import Model, with_ground_truth
+from multi_object_datasets.generate import generate
 from tests import tiny
 
 
@@ -43,7 +44,7 @@ class Halves(Model):
         given = with_ground_truth(data)
         true_mask = given["true_mask"][:, 0] if "true_mask" in given else None
         metrics = self.image_metrics(image, recons, true_mask, masks)
-        z = tf.reduce_mean(masks * components, axis=[2, 3])[:, None]  # [B, 1, K, C]
+        z = tf.zeros([image.shape[0], 1, 2, 3])  # [B, T, K, Z]: it says nothing of its slots.
         return {
             "data": given,
             "latent": {"z": z, "z_mean": z},
@@ -69,6 +70,15 @@ def test_it_is_evaluated(dataset):
     assert report["mse"]["mean"] == pytest.approx(0.0)
     table = evaluation.format_report(report, Halves.METRICS)
     assert "miou_nobg" in table and "kl" not in table
+
+
+def test_latents_that_are_all_the_same_are_not_projected(tmp_path, capsys):
+    scenes = str(tmp_path / "scenes.tfrecords")
+    generate("tetrominoes", num_examples=4, seed=0, path=scenes, workers=1)
+    config = main.get_config("tetrominoes", {**tiny.UPDATES, "data.path": scenes})
+    dataset = main.build(config["data"])
+    visualization.visualize(Halves(), dataset, "x/ckpt-1", None, tmp_path / "out", 4, seed=0)
+    assert "no projections: 1 different latents of 12 visible objects" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("own", [False, True])

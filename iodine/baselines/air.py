@@ -341,7 +341,7 @@ class AIR(AIRInference):
         shape = [counts.shape[0], self.num_steps]
         mean, std = self.place_prior
         place = normal.draw(mean, std, tf.random.normal([*shape, PLACE]))
-        _, placed = self.decode(place, tf.random.normal([*shape, self.n_z]))
+        _, placed = self.draw_objects(place, tf.random.normal([*shape, self.n_z]))
         there = tf.sequence_mask(counts, self.num_steps, tf.float32)
         return tf.einsum("bn,bnhw->bhw", there, placed)[..., None]
 

@@ -32,7 +32,7 @@ class AIRInference(Model):
         """Shape of the noise of places and appearances, and of drawn presence where it is drawn."""
         return [self.num_steps, batch_size, PLACE + self.n_z + (self.baseline is not None)]
 
-    def decode(self, place, what):
+    def draw_objects(self, place, what):
         """Draws objects.
 
         Args:
@@ -97,7 +97,7 @@ class AIRInference(Model):
             normal.kl(inferred[f"{name}_mean"], inferred[f"{name}_std"], *prior)
             for name, prior in self.priors().items()
         )
-        patches, placed = self.decode(inferred["place"], inferred["what"])
+        patches, placed = self.draw_objects(inferred["place"], inferred["what"])
         return {**inferred, "patches": patches, "placed": placed}
 
     def priors(self):
