@@ -1,5 +1,6 @@
 """How the command line takes what users say: their values checked, their mistakes in one line."""
 
+import os
 import signal
 import sys
 
@@ -46,6 +47,7 @@ class CommandLineExperiment(Experiment):
             return super().run(*args, **kwargs)
         command, updates, named_configs = args
         terminal.print_whatever_the_encoding()
+        os.environ.setdefault("MPLBACKEND", "agg")  # Commands draw files and open no window.
         try:
             updates = checked_updates(updates, default_config(self, named_configs))
             return super().run(command, updates, named_configs, **kwargs)

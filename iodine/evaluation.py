@@ -222,7 +222,8 @@ def format_report(report, metrics):
     """The report of `evaluate` as a table for people, metrics being the model's `METRICS`."""
     num_iterations = len(report["mse"]["per_iteration"])
     header = "".join(f"{t:>12d}" for t in range(num_iterations))
-    lines = [f"{'metric':<10}{'mean':>14} ± {'stderr':<10}by iteration:{header}"]
+    width = 1 + max(len(name) for name in ("metric", *metrics))
+    lines = [f"{'metric':<{width}}{'mean':>14} ± {'stderr':<10}by iteration:{header}"]
     for name in metrics:
         if name not in report:
             continue
@@ -230,7 +231,7 @@ def format_report(report, metrics):
         iterations = "".join(f"{v:>12.4g}" for v in entry["per_iteration"])
         undefined = f"  (undefined: {entry['num_undefined']})" if entry["num_undefined"] else ""
         lines.append(
-            f"{name:<10}{entry['mean']:>14.6g} ± {entry['stderr']:<10.3g}{'':13}{iterations}"
+            f"{name:<{width}}{entry['mean']:>14.6g} ± {entry['stderr']:<10.3g}{'':13}{iterations}"
             f"{undefined}"
         )
     for true, row in enumerate(report.get("confusion", [])):

@@ -106,7 +106,7 @@ def traversal_plot(model, info, b=0, num_slots=3, num_latents=5, size=0.62):
         images = traverse(model, mean, slot, latent, image_shape)
         for ax, value, image in zip(axes[i], TRAVERSAL_VALUES, images):
             title = f"{value:+.2f}" if i == 0 else None
-            show_img(image, ax, title, frame_color=colors[slot])
+            show_img(image, ax=ax, color=colors[slot], title=title)
         label_row(axes[i, 0], f"slot {slot + 1}, z{latent + 1}\n{kl[slot, latent]:.1f} nats")
     return figure
 

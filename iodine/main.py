@@ -18,7 +18,7 @@ from iodine.modules.provenance import check_never_trained_on
 from iodine.modules.utils import UserError, build
 from iodine.training import Interrupted
 
-__all__ = ["build", "ex", "get_config"]
+__all__ = ["build", "ex", "get_config", "load_model"]
 
 # Sacred's default would turn stdout into a pipe, and a progress bar needs to see the terminal.
 SETTINGS.CAPTURE_MODE = "sys"
@@ -53,6 +53,29 @@ def get_config(named_config, updates=None):
     """
     run = create_run(ex, "main", convert_to_nested_dict(updates or {}), [named_config])
     return run.config
+
+
+def load_model(named_config, updates=None):
+    """Restores a trained model, for use from Python.
+
+    Args:
+      named_config: name of a named config.
+      updates: {dotted key: value}, as given on the command line; `checkpoint_dir` among them names
+        another model than the one of that config in checkpoints/.
+
+    Returns:
+      (model, dataset, config): a `Model`, a `SceneDataset` and the config that describes them.
+
+    Raises:
+      UserError: if there is no such checkpoint, or it is of another architecture.
+    """
+    from iodine import checkpoints
+
+    config = get_config(named_config, updates)
+    path = checkpoints.latest_checkpoint(config["checkpoint_dir"])
+    dataset, model = build(config["data"], "data"), build(config["model"], "model")
+    checkpoints.restore_model(path, model, dataset.image_shape)
+    return model, dataset, config
 
 
 @ex.pre_run_hook

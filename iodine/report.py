@@ -5,6 +5,8 @@ import html
 import io
 import os
 
+from matplotlib import pyplot as plt
+
 from iodine.modules.utils import UserError
 
 PAGE_WIDTH = 7.5  # inches of a figure that fill the page
@@ -60,7 +62,7 @@ class Report:
         self.parts.append("<table>{}</table>".format("\n".join(lines)))
 
     def add_figure(self, name, figure, caption):
-        """Writes a figure as NAME.png, adds it to the page and prints a line that says so.
+        """Writes a figure as NAME.png, adds it to the page, closes it and prints a line.
 
         Args:
           name: of the file, without its ending.
@@ -69,6 +71,7 @@ class Report:
         """
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png")
+        plt.close(figure)
         self.write_file(f"{name}.png", buffer.getvalue())
         encoded = base64.b64encode(buffer.getvalue()).decode()
         # All figures at one scale, so that their texts are of one size.

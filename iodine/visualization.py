@@ -100,8 +100,8 @@ def add_details(report, info, model, b, name):
             (
                 "iterations",
                 plotting.iterations_plot(info, b),
-                "What each refinement makes of the scene. Left: image, reconstruction and, a row "
-                "for each slot, components. Right: masks and mask logits.",
+                "What each refinement makes of the scene, a row for each. The last row: the image, "
+                "the true masks if they are known, and the final logits of the masks.",
             )
         )
     if "inputs" in info:
@@ -149,8 +149,10 @@ def add_projections(report, objects, kinds, seed):
       seed: of the projections.
     """
     points, factors = objects
-    if len(points) < latents.MIN_OBJECTS:
-        print(f"no projections: {len(points)} visible objects are too few, raise eval_images")
+    # t-SNE crashes where all points are one, as of a model that puts no object in any slot.
+    num_points = len(np.unique(points, axis=0))
+    if num_points < latents.MIN_OBJECTS:
+        print(f"no projections: {num_points} different latents of {len(points)} visible objects")
         return
     report.add_heading("Projections of object latents")
     report.add_figure(

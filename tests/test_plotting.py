@@ -1,10 +1,12 @@
 """Figures and overview pictures show what they should, where they should."""
 
+import inspect
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 
 from iodine import latents
 from iodine.modules import curves, overview, plotting, tiles
@@ -75,38 +77,67 @@ def tile_axes(figure, columns):
     return [axes[i : i + columns] for i in range(0, len(axes) - len(axes) % columns, columns)]
 
 
+@pytest.fixture(autouse=True)
+def closed_figures():
+    """Closes what a test opened."""
+    yield
+    plt.close("all")
+
+
 # ---------------------------------------------------------------- single pictures
 
 
 def test_masks_are_shown_in_evenly_spaced_hues():
-    masks = np.zeros((2, 1, 2, 1))
+    masks = np.zeros((2, 1, 2))
     masks[0, 0, 0] = masks[1, 0, 1] = 1.0
-    ax = Figure().subplots()
-    tiles.show_mask(masks, ax)
-    np.testing.assert_array_equal(shown(ax), [[RED, CYAN]])
+    tiles.show_mask(masks)
+    np.testing.assert_array_equal(shown(plt.gca()), [[RED, CYAN]])
 
 
 def test_true_masks_have_a_grey_background_and_hues_for_objects():
-    masks = np.eye(3).reshape(3, 1, 3, 1)
-    ax = Figure().subplots()
-    tiles.show_mask(masks, ax, background=True)
-    np.testing.assert_array_equal(shown(ax), [[[0.25] * 3, RED, CYAN]])
+    tiles.show_mask(np.eye(3).reshape(3, 1, 3), background=True)
+    np.testing.assert_array_equal(shown(plt.gca()), [[[0.25] * 3, RED, CYAN]])
 
 
 def test_an_image_is_clipped_made_rgb_and_white_where_its_mask_is_zero():
-    ax = Figure().subplots()
-    tiles.show_img(np.array([[[-1.0], [2.0], [0.5]]]), ax, mask=np.array([[[1.0], [1.0], [0.0]]]))
-    np.testing.assert_array_equal(shown(ax), [[[0.0] * 3, [1.0] * 3, [1.0] * 3]])
+    tiles.show_img(np.array([[[-1.0], [2.0], [0.5]]]), np.array([[[1.0], [1.0], [0.0]]]))
+    np.testing.assert_array_equal(shown(plt.gca()), [[[0.0] * 3, [1.0] * 3, [1.0] * 3]])
+
+
+def test_an_image_may_be_stretched_to_its_own_range():
+    tiles.show_img(np.array([[[-1.0], [2.0], [0.5]]]), norm=True)
+    np.testing.assert_array_equal(shown(plt.gca()), [[[0.0] * 3, [1.0] * 3, [0.5] * 3]])
+
+
+def test_a_matrix_has_a_channel_and_limits():
+    image = tiles.show_mat(np.array([[[1.0], [2.0]]]), vmin=0.0, vmax=4.0)
+    np.testing.assert_array_equal(shown(plt.gca()), [[1.0, 2.0]])
+    assert image.get_clim() == (0.0, 4.0)
 
 
 def test_coordinate_channels_stand_side_by_side_in_a_square():
     coordinates = np.stack([np.full((2, 2), value) for value in (0.1, 0.2, 0.3)], axis=-1)
-    ax = Figure().subplots()
-    tiles.show_coords(coordinates, ax)
-    array = shown(ax)
+    tiles.show_coords(coordinates)
+    array = shown(plt.gca())
     assert array.shape == (5, 5)
     assert (array[0, 0], array[0, 4], array[4, 0]) == (0.1, 0.2, 0.3)
     assert np.isnan(array[4, 4]) and np.isnan(array[2, 0])
+
+
+@pytest.mark.parametrize("name", ["show_img", "show_mask", "show_mat", "show_coords"])
+def test_a_picture_needs_no_axis_and_takes_what_the_reference_takes(name):
+    show, picture = getattr(tiles, name), np.random.default_rng(0).random((3, 3, 3))
+    show(picture, color=RED, figsize=(2, 1))
+    (number,) = plt.get_fignums()
+    figure = plt.figure(number)
+    assert figure.get_size_inches().tolist() == [2, 1]
+    assert to_rgb(figure.axes[0].spines["left"].get_edgecolor()) == RED
+    ax = plt.figure().subplots()
+    show(picture, ax=ax)
+    assert len(ax.get_images()) == 1 and len(plt.get_fignums()) == 2
+    wanted = {"show_img": ["img", "mask", "ax", "norm"], "show_mat": ["m", "ax", "vmin", "vmax"]}
+    first = wanted.get(name, ["masks" if name == "show_mask" else "m", "ax"])
+    assert list(inspect.signature(show).parameters)[: len(first)] == first
 
 
 # ---------------------------------------------------------------- figures of scenes
@@ -128,6 +159,15 @@ def test_the_decomposition_shows_image_reconstruction_masks_and_components():
     assert not any(ax.get_title() for ax in rows[1])
 
 
+def test_columns_and_rows_may_be_called_otherwise():
+    figure = plotting.example_plot(
+        random_info(), [0, 1], column_titles=["input", "output"], row_labels=["a", "b"]
+    )
+    rows = tile_axes(figure, 4 + K)
+    assert [ax.get_title() for ax in rows[0]] == ["input", "output", *[""] * (2 + K)]
+    assert [row[0].get_ylabel() for row in rows] == ["a", "b"]
+
+
 def test_masked_components_are_white_outside_of_their_masks():
     info = random_info()
     row = plotting.example_plot(info, 0, mask_components=True).get_axes()
@@ -142,37 +182,60 @@ def test_without_ground_truth_there_are_no_true_masks_and_the_error_stands_for_t
     axes = plotting.example_plot(info, 0).get_axes()
     assert len(axes) == 3 + K
     assert axes[0].get_ylabel() == f"MSE\n{info['metrics']['mse'][0, -1]:.4f}"
-    rows = tile_axes(plotting.iterations_plot(info, 0), 2 * T + 1)
-    assert not any(ax.get_images() for ax in rows[0][T:])
+    last = tile_axes(plotting.iterations_plot(info, 0), 2 + K)[-1]
+    assert last[0].get_images() and not last[1].get_images()
     assert len(curves.curves_plot(info, Model.METRICS).get_axes()) == 3
 
 
-def test_the_iterations_show_components_and_logits_of_every_slot_and_step():
+def test_a_row_is_an_iteration_and_the_last_one_holds_true_masks_and_final_logits():
     info = random_info()
-    rows = tile_axes(plotting.iterations_plot(info, 1), 2 * T + 1)
+    rows = tile_axes(plotting.iterations_plot(info, 1), 2 + K)
     outputs = info["outputs"]
-    assert len(rows) == 2 + K
-    assert not any(row[T].get_images() for row in rows), "the halves have a gap between them"
+    assert len(rows) == T + 1
     for t in range(T):
-        np.testing.assert_array_equal(shown(rows[0][t]), info["data"]["image"][1, 0])
-        np.testing.assert_array_equal(shown(rows[1][t]), outputs["recons"][1, t, 0])
+        np.testing.assert_array_equal(shown(rows[t][0]), outputs["recons"][1, t, 0])
         for k in range(K):
-            component, logits = rows[2 + k][t], rows[2 + k][T + 1 + t]
-            np.testing.assert_array_equal(shown(component), outputs["components"][1, t, k])
-            expected = outputs["pred_mask_logits"][1, t, k, ..., 0]
-            np.testing.assert_array_equal(shown(logits), expected)
-    limits = {ax.get_images()[0].get_clim() for row in rows[2:] for ax in row[T + 1 :]}
+            component = outputs["components"][1, t, k]
+            np.testing.assert_array_equal(shown(rows[t][2 + k]), component)
+        assert rows[t][0].get_ylabel() == f"iteration {t}"
+    np.testing.assert_array_equal(shown(rows[T][0]), info["data"]["image"][1, 0])
+    background = info["data"]["true_mask"][1, 0, 0, ..., 0] == 1
+    assert np.all(shown(rows[T][1])[background] == 0.25)
+    for k in range(K):
+        logits = outputs["pred_mask_logits"][1, -1, k, ..., 0]
+        np.testing.assert_array_equal(shown(rows[T][2 + k]), logits)
+    limits = {ax.get_images()[0].get_clim() for ax in rows[T][2:]}
     assert len(limits) == 1, "all logits share one scale"
 
 
-def test_of_a_sequence_each_iteration_shows_its_own_frame():
+def test_of_a_sequence_the_last_frame_is_shown():
     info = random_info(truth=False)
     frames = np.random.default_rng(1).random((B, T, H, W, 3))
     info["data"]["image"] = frames
-    rows = tile_axes(plotting.iterations_plot(info, 0), 2 * T + 1)
-    for t in range(T):
-        np.testing.assert_array_equal(shown(rows[0][t]), frames[0, t])
+    rows = tile_axes(plotting.iterations_plot(info, 0), 2 + K)
+    np.testing.assert_array_equal(shown(rows[T][0]), frames[0, -1])
     np.testing.assert_array_equal(shown(plotting.example_plot(info, 0).axes[0]), frames[0, -1])
+
+
+def test_models_are_shown_below_each_other_for_each_scene():
+    one, two = random_info(), random_info()
+    for name in ("recons", "components", "pred_mask"):
+        two["outputs"][name] = 1 - two["outputs"][name][:, :, : K - 1]
+    rows = tile_axes(plotting.comparison_plot([one, two], ["one", "two"], [1, 0]), 4 + K)
+    for number, row in enumerate(rows):
+        scene, info = [1, 1, 0, 0][number], [one, two][number % 2]
+        assert row[0].get_ylabel().split("\n")[0] == ["one", "two"][number % 2]
+        np.testing.assert_array_equal(shown(row[2]), info["outputs"]["recons"][scene, -1, 0])
+        components = info["outputs"]["components"][scene, -1]
+        for ax, component in zip(row[4:], components):
+            np.testing.assert_array_equal(shown(ax), component)
+        assert not any(ax.get_images() for ax in row[4 + len(components) :])
+        if number % 2:
+            assert not row[0].get_images() and not row[1].get_images()
+        else:
+            np.testing.assert_array_equal(shown(row[0]), one["data"]["image"][scene, 0])
+    titles = [ax.get_title() for ax in rows[0]]
+    assert titles[:4] == ["image", "true\nmasks", "recon-\nstruction", "masks"]
 
 
 def test_the_inputs_show_everything_but_the_constant_ones():
@@ -194,11 +257,27 @@ def test_the_inputs_show_everything_but_the_constant_ones():
 def test_the_curves_are_those_of_the_scenes_and_their_mean():
     info = random_info()
     axes = curves.curves_plot(info, Model.METRICS).get_axes()
-    assert [ax.get_title() for ax in axes] == list(Model.METRICS.values())
+    names = [name for name in Model.METRICS if name in ("ari", "ari_nobg", "mse", "recons", "kl")]
+    assert [ax.get_title() for ax in axes] == [Model.METRICS[name] for name in names]
     kl = info["losses"]["kl"].sum(axis=-1)
-    place = list(Model.METRICS).index("kl")
-    lines = [line.get_ydata() for line in axes[place].get_lines()]
+    lines = [line.get_ydata() for line in axes[names.index("kl")].get_lines()]
     np.testing.assert_allclose(lines, [*kl, kl.mean(axis=0)])
+
+
+def test_the_curves_of_slots_have_their_colours_and_those_of_factors_their_names():
+    info = random_info()
+    axes = curves.slot_kl_plot(info, [1, 0]).get_axes()
+    for ax, b in zip(axes, [1, 0]):
+        lines = ax.get_lines()
+        np.testing.assert_array_equal(
+            [line.get_ydata() for line in lines], info["losses"]["kl"][b].T
+        )
+        assert [line.get_color() for line in lines] == overview.slot_colors(K)
+    info["losses"]["factor"] = np.arange(T)
+    info["factor_regressor"] = {"metrics": {"color": np.arange(T) + 5}}
+    axes = curves.factor_curves_plot(info).get_axes()
+    drawn = {ax.get_title(): ax.get_lines()[0].get_ydata().tolist() for ax in axes}
+    assert drawn == {"factor loss": [0, 1, 2], "color": [5, 6, 7]}
 
 
 def test_samples_stand_above_their_masks():
@@ -346,6 +425,7 @@ def test_a_report_holds_its_figures_and_escapes_its_texts(tmp_path):
         assert text in page
     assert "http" not in page and 'src="curves' not in page
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["curves.png", "report.html"]
+    assert not plt.fignum_exists(figure.number), "a report of many figures would fill the memory"
 
 
 def test_a_report_takes_no_directory_that_holds_anything(tmp_path):

@@ -1,7 +1,7 @@
 """Curves of losses and metrics over the iterations, drawn with matplotlib."""
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib import pyplot as plt
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from iodine.modules.overview import slot_colors
@@ -15,7 +15,7 @@ BEST_IS_ONE = ("ari", "miou", "mbo", "sc", "msc")  # and the same with _nobg
 def _panels(titles, height=1.6):
     """A figure of panels, rows of COLUMNS at most, with a title each: (figure, axes)."""
     rows = -(-len(titles) // COLUMNS)
-    figure = Figure(figsize=(WIDTH, rows * height), dpi=200, layout="constrained")
+    figure = plt.figure(figsize=(WIDTH, rows * height), dpi=200, layout="constrained")
     axes = figure.subplots(rows, min(COLUMNS, len(titles)), squeeze=False).flat
     for ax in axes[len(titles) :]:
         ax.set_visible(False)

@@ -1,7 +1,7 @@
 """The contract of every model: what training, evaluation, pictures and exports need of one.
 
-The learner, the loop, `evaluate`, `visualize`, `segment` and `benchmarks.export_step` take any
-model that keeps it and never ask which one they hold.
+The learner, the loop, `evaluate`, `visualize`, `segment`, `compare` and `benchmarks.export_step`
+take any model that keeps it and never ask which one they hold.
 
 B is the number of scenes in a batch, T the number of states that inference passes through (for
 IODINE the start and each refinement; 1 where there is just a result), K the number of slots, Z the
@@ -24,6 +24,10 @@ class Model(snt.Module, abc.ABC):
     Data is a dict of image [B, frames, H, W, C] in [0, 1] and, where there is ground truth, mask
     [B, frames, L, H, W, 1], visibility [B, L] and factors {name: [B, L, n]}. What needs ground
     truth is left out of all results where data has none.
+
+    Models that make pictures of slots also have `decode(z [B, K, Z], image_shape=None)` and, where
+    there is a prior, `sample_prior(num_scenes, image_shape=None)`, which return {recons, pred_mask}
+    at least, shaped as `eval`'s without T. Pictures that need them are left out for other models.
 
     Attributes:
       num_components: K.

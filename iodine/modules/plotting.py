@@ -1,6 +1,6 @@
 """Figures of what a model does with a scene, drawn with matplotlib.
 
-`info` is what `IODINE.eval` returns, as NumPy arrays; b is a scene of the batch, t an iteration,
+`info` is what `Model.eval` returns, as NumPy arrays; b is a scene of the batch, t an iteration,
 and `size` the height of a picture in inches. Each figure is 7 inches wide or a little more, that
 of a printed page, at its default size.
 """
@@ -51,7 +51,7 @@ def _frame(images, b, t):
 
 
 def _true_masks(info, b, t):
-    return _frame(info["data"]["true_mask"], b, t)  # [L, H, W, 1]
+    return _frame(info["data"]["true_mask"], b, t)[..., 0]  # [L, H, W]
 
 
 def _component_means(info):
@@ -76,15 +76,18 @@ def _score(info, b, t):
     return f"MSE\n{metrics['mse'][b, t]:.4f}"
 
 
-def example_plot(info, b=0, t=-1, mask_components=False, size=0.6, row_labels=None):
+def example_plot(
+    info, b=0, t=-1, mask_components=False, size=0.6, column_titles=None, row_labels=None
+):
     """The decomposition of scenes: image, reconstruction, masks (also true ones), components.
 
     Args:
-      info: what `IODINE.eval` returned, as NumPy arrays.
+      info: what `Model.eval` returned, as NumPy arrays.
       b: the scene, or a list of scenes, a row for each.
       t: the iteration.
       mask_components: whether to show of each component only what its mask lets through.
       size: height of a picture in inches.
+      column_titles: texts above the columns, as many as wanted, instead of what they show.
       row_labels: text left of each scene; how good its result is if None.
 
     Returns:
@@ -94,38 +97,39 @@ def example_plot(info, b=0, t=-1, mask_components=False, size=0.6, row_labels=No
     outputs, components = info["outputs"], _component_means(info)
     has_truth = "true_mask" in info["data"]
     num_slots = components.shape[2]
+    titles = _column_titles(has_truth, num_slots) if column_titles is None else column_titles
     first = 4 if has_truth else 3
     figure, axes = tile_figure(len(scenes), first + num_slots, size, _tile_aspect(info))
+    for ax, title in zip(axes[0], titles):
+        ax.set_title(title, **TITLE)
     colors = slot_colors(num_slots)
     for row, scene in enumerate(scenes):
-
-        def title(text, row=row):
-            return text if row == 0 else None
-
         tiles = iter(axes[row])
-        show_img(_frame(info["data"]["image"], scene, t), next(tiles), title("image"))
-        show_img(outputs["recons"][scene, t, 0], next(tiles), title("recon-\nstruction"))
+        show_img(_frame(info["data"]["image"], scene, t), ax=next(tiles))
+        show_img(outputs["recons"][scene, t, 0], ax=next(tiles))
         if has_truth:
-            show_mask(_true_masks(info, scene, t), next(tiles), title("true\nmasks"), True)
+            show_mask(_true_masks(info, scene, t), next(tiles), background=True)
         masks = outputs["pred_mask"][scene, t]  # [K, H, W, 1]
-        show_mask(masks, next(tiles), title("masks"))
+        show_mask(masks[..., 0], next(tiles))
         for k in range(num_slots):
-            show_img(
-                components[scene, t, k],
-                next(tiles),
-                title(f"slot {k + 1}"),
-                masks[k] if mask_components else None,
-                colors[k],
-            )
+            mask = masks[k] if mask_components else None
+            show_img(components[scene, t, k], mask, next(tiles), color=colors[k])
         label_row(axes[row, 0], row_labels[row] if row_labels else _score(info, scene, t))
     return figure
 
 
-def iterations_plot(info, b=0, mask_components=False, size=0.5):
-    """All iterations from left to right: components beside the logits of their masks.
+def _column_titles(has_truth, num_slots):
+    titles = ["image", "recon-\nstruction", *["true\nmasks"] * has_truth, "masks"]
+    return titles + [f"slot {k + 1}" for k in range(num_slots)]
+
+
+def iterations_plot(info, b=0, mask_components=False, size=0.7):
+    """A row for each iteration: reconstruction, masks and components.
+
+    The last row holds the image, the true masks if there are, and the final logits of the masks.
 
     Args:
-      info: what `IODINE.eval` returned, as NumPy arrays.
+      info: what `Model.eval` returned, as NumPy arrays.
       b: the scene.
       mask_components: whether to show of each component only what its mask lets through.
       size: height of a picture in inches.
@@ -135,62 +139,49 @@ def iterations_plot(info, b=0, mask_components=False, size=0.5):
     """
     outputs, components = info["outputs"], _component_means(info)[b]
     num_steps, num_slots = components.shape[:2]
-    has_truth = "true_mask" in info["data"]
-    right = num_steps + 1  # first column of the right half, after an empty one
     figure, axes = tile_figure(
-        2 + num_slots, right + num_steps, size, _tile_aspect(info), bottom=0.4
+        num_steps + 1, 2 + num_slots, size, _tile_aspect(info), label_width=0.75, bottom=0.4
     )
     colors = slot_colors(num_slots)
-    logits = outputs["pred_mask_logits"][b, ..., 0]  # [T, K, H, W]
-    limits = tuple(np.quantile(logits, [0.001, 0.999]))
+    for ax, title in zip(axes[0], ["recon-\nstruction", "masks"]):
+        ax.set_title(title, **TITLE)
     for t in range(num_steps):
+        label_row(axes[t, 0], f"iteration {t}")
         masks = outputs["pred_mask"][b, t]  # [K, H, W, 1]
-        show_img(_frame(info["data"]["image"], b, t), axes[0, t], f"{t}")
-        show_img(outputs["recons"][b, t, 0], axes[1, t])
-        if has_truth:
-            show_mask(_true_masks(info, b, t), axes[0, right + t], f"{t}", True)
-        show_mask(masks, axes[1, right + t], None if has_truth else f"{t}")
+        show_img(outputs["recons"][b, t, 0], ax=axes[t, 0])
+        show_mask(masks[..., 0], axes[t, 1])
         for k in range(num_slots):
             mask = masks[k] if mask_components else None
-            show_img(components[t, k], axes[2 + k, t], mask=mask, frame_color=colors[k])
-            shown = show_mat(
-                logits[t, k], axes[2 + k, right + t], limits=limits, frame_color=colors[k]
-            )
-    label_row(axes[0, 0], "image")
-    label_row(axes[1, 0], "recon-\nstruction")
-    if has_truth:
-        label_row(axes[0, right], "true\nmasks")
-    label_row(axes[1, right], "masks")
-    for k in range(num_slots):
-        label_row(axes[2 + k, 0], f"slot {k + 1}")
+            title = f"slot {k + 1}" if t == 0 else None
+            show_img(components[t, k], mask, axes[t, 2 + k], color=colors[k], title=title)
 
-    first, last = axes[-1, 0].get_position(), axes[-1, num_steps - 1].get_position()
+    last, has_truth = axes[-1], "true_mask" in info["data"]
+    label_row(last[0], "image, true\nmasks, logits" if has_truth else "image,\nlogits")
+    show_img(_frame(info["data"]["image"], b, num_steps - 1), ax=last[0])
+    if has_truth:
+        show_mask(_true_masks(info, b, num_steps - 1), last[1], background=True)
+    logits = outputs["pred_mask_logits"][b, -1]  # [K, H, W, 1]
+    low, high = np.quantile(logits, [0.001, 0.999])
+    for k in range(num_slots):
+        shown = show_mat(logits[k], last[2 + k], low, high, color=colors[k])
+    left, right = last[2].get_position(), last[-1].get_position()
     inch = 1.0 / figure.get_figheight()
-    figure.text(
-        (first.x0 + last.x1) / 2,
-        first.y0 - 0.05 * inch,
-        f"components after 0 to {num_steps - 1} refinements",
-        fontsize=FONT_SIZE,
-        ha="center",
-        va="top",
-    )
-    first, last = axes[-1, right].get_position(), axes[-1, -1].get_position()
-    color_bar(figure, shown, first.x0, first.y0 - 0.12 * inch, last.x1 - first.x0, "mask logits")
+    width = right.x1 - left.x0
+    color_bar(figure, shown, left.x0, left.y0 - 0.08 * inch, width, "final mask logits")
     return figure
 
 
 def _spatial_tile(name, value, ax, title, limits, color):
     """Draws one spatial refinement input, [H, W, n]."""
     if name == "coordinates":
-        show_coords(value, ax, title)
+        show_coords(value, ax, title=title)
     elif name in ("image", "components"):
-        show_img(value, ax, title, frame_color=color)
+        show_img(value, ax=ax, color=color, title=title)
     elif name == "dcomponents":
-        show_img(0.5 + 0.5 * value / limits[1], ax, title, frame_color=color)
-    elif name in GRADIENTS:
-        show_mat(value[..., 0], ax, title, limits, "RdBu_r", color)
+        show_img(0.5 + 0.5 * value / limits[1], ax=ax, color=color, title=title)
     else:
-        show_mat(value[..., 0], ax, title, limits, "viridis", color)
+        cmap = "RdBu_r" if name in GRADIENTS else "viridis"
+        show_mat(value[..., :1], ax, *limits, cmap, color, title=title)
 
 
 def inputs_plot(info, b=0, t=-1, size=0.6):
@@ -200,7 +191,7 @@ def inputs_plot(info, b=0, t=-1, size=0.6):
     flat_capacity) are left out.
 
     Args:
-      info: what `IODINE.eval` returned, as NumPy arrays.
+      info: what `Model.eval` returned, as NumPy arrays.
       b: the scene.
       t: the iteration, not the first.
       size: height of a picture in inches.
@@ -225,7 +216,7 @@ def inputs_plot(info, b=0, t=-1, size=0.6):
         if name in GRADIENTS:
             limits = _symmetric_limits(value)
         else:
-            limits = (0, 1) if name in ("pred_mask", "posterior") else None
+            limits = (0, 1) if name in ("pred_mask", "posterior") else (None, None)
         shared = len(value) == 1
         for k in range(len(value)):
             title = INPUT_TITLES[name] if k == 0 else None
@@ -289,36 +280,38 @@ def comparison_plot(infos, names, scenes, size=0.6):
     figure, axes = tile_figure(
         len(scenes) * len(infos), first + num_slots, size, _tile_aspect(infos[0])
     )
-    titles = ["image", *["true\nmasks"] * has_truth, "recon-\nstruction", "masks"]
-    titles += [f"slot {k + 1}" for k in range(num_slots)]
-    for ax, title in zip(axes[0], titles):
+    # Image and true masks, which the models share, then what each makes of them.
+    image, recons, *truth_and_rest = _column_titles(has_truth, num_slots)
+    truth, rest = truth_and_rest[:has_truth], truth_and_rest[has_truth:]
+    for ax, title in zip(axes[0], [image, *truth, recons, *rest]):
         ax.set_title(title, **TITLE)
     for row, (scene, (name, info)) in enumerate(
         (scene, model) for scene in scenes for model in zip(names, infos)
     ):
         tiles = axes[row, first - 2 :]
         if row % len(infos) == 0:
-            show_img(_frame(info["data"]["image"], scene, -1), axes[row, 0])
+            show_img(_frame(info["data"]["image"], scene, -1), ax=axes[row, 0])
             if has_truth:
                 show_mask(_true_masks(info, scene, -1), axes[row, 1], background=True)
-        masks = info["outputs"]["pred_mask"][scene, -1]  # [K, H, W, 1]
-        show_img(info["outputs"]["recons"][scene, -1, 0], tiles[0])
+        masks = info["outputs"]["pred_mask"][scene, -1, ..., 0]  # [K, H, W]
+        show_img(info["outputs"]["recons"][scene, -1, 0], ax=tiles[0])
         show_mask(masks, tiles[1])
         colors = slot_colors(len(masks))
         for ax, component, color in zip(tiles[2:], _component_means(info)[scene, -1], colors):
-            show_img(component, ax, frame_color=color)
+            show_img(component, ax=ax, color=color)
         label_row(axes[row, 0], f"{name}\n{_score(info, scene, -1)}")
     return figure
 
 
-def samples_plot(recons, masks, columns=8, size=0.78):
-    """Decoded draws from the prior, the masks below each.
+def samples_plot(recons, masks, columns=8, size=0.78, label="samples"):
+    """Decoded scenes such as draws from the prior, the masks below each.
 
     Args:
       recons: [N, 1, H, W, C], N a multiple of `columns`.
       masks: [N, K, H, W, 1].
       columns: how many to put side by side.
       size: height of a picture in inches.
+      label: what the pictures are.
 
     Returns:
       `matplotlib.figure.Figure`.
@@ -328,9 +321,9 @@ def samples_plot(recons, masks, columns=8, size=0.78):
     figure, axes = tile_figure(2 * rows, columns, size, width / height, top=GAP)
     for i in range(len(recons)):
         row, column = divmod(i, columns)
-        show_img(recons[i, 0], axes[2 * row, column])
-        show_mask(masks[i], axes[2 * row + 1, column])
+        show_img(recons[i, 0], ax=axes[2 * row, column])
+        show_mask(masks[i, ..., 0], axes[2 * row + 1, column])
     for row in range(rows):
-        label_row(axes[2 * row, 0], "samples")
+        label_row(axes[2 * row, 0], label)
         label_row(axes[2 * row + 1, 0], "masks")
     return figure

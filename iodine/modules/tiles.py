@@ -1,13 +1,17 @@
-"""Single pictures, and figures that tile them, drawn with matplotlib."""
+"""Single pictures, and figures that tile them, drawn with matplotlib.
+
+Figures are pyplot's, so that a notebook's cell shows them; whoever makes many closes them.
+"""
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib import pyplot as plt
 
 from iodine.modules.overview import slot_colors
 
 FONT_SIZE = 7  # points
 TITLE = {"fontsize": FONT_SIZE, "pad": 2.5, "linespacing": 1.0}  # for `ax.set_title`
 GAP = 0.05  # inches between pictures
+FIGSIZE = (4, 4)  # inches of a new figure for one picture
 LABEL_WIDTH = 0.55  # inches for the labels of rows
 TITLE_HEIGHT = 0.3  # inches for the titles of columns
 
@@ -24,77 +28,95 @@ def prepare_axis(ax, title=None, frame_color=None):
         ax.set_title(title, **TITLE)
 
 
-def show_img(image, ax, title=None, mask=None, frame_color=None):
+def axis_or_new(ax, figsize):
+    """Returns the axis, or that of a new figure if it is None, as for a notebook's cell."""
+    return plt.subplots(figsize=figsize)[1] if ax is None else ax
+
+
+def show_img(img, mask=None, ax=None, norm=False, color=None, figsize=FIGSIZE, title=None):
     """Shows an image.
 
     Args:
-      image: [H, W, C], C being 1 or 3; clipped to [0, 1].
-      ax: matplotlib axis.
-      title: text above it.
+      img: [H, W, C], C being 1 or 3; clipped to [0, 1].
       mask: [H, W, 1] in [0, 1]; white shows where it is 0.
-      frame_color: of a line around it.
+      ax: matplotlib axis; a new figure's if None.
+      norm: whether to stretch the image's own range to [0, 1].
+      color: of a line around it.
+      figsize: (width, height) of a new figure in inches.
+      title: text above it.
+
+    Returns:
+      What `ax.imshow` returns.
     """
-    image = np.clip(image, 0.0, 1.0)
+    ax = axis_or_new(ax, figsize)
+    if norm:
+        low, high = np.min(img), np.max(img)
+        img = (img - low) / max(high - low, 1e-12)
+    img = np.clip(img, 0.0, 1.0)
     if mask is not None:
-        image = mask * image + (1.0 - mask)
-    if image.shape[-1] == 1:
-        image = np.repeat(image, 3, axis=-1)
-    ax.imshow(image, interpolation="nearest")
-    prepare_axis(ax, title, frame_color)
+        img = mask * img + (1.0 - mask)
+    if img.shape[-1] == 1:
+        img = np.repeat(img, 3, axis=-1)
+    prepare_axis(ax, title, color)
+    return ax.imshow(img, interpolation="nearest")
 
 
-def show_mask(masks, ax, title=None, background=False):
+def show_mask(masks, ax=None, color=None, figsize=FIGSIZE, title=None, background=False):
     """Shows all masks in one picture, each in its colour (see `slot_colors`).
 
     Args:
-      masks: [K, H, W, 1] in [0, 1].
-      ax: matplotlib axis.
-      title: text above it.
+      masks: [K, H, W] in [0, 1].
+      ax, color, figsize, title: as for `show_img`.
       background: whether the first mask is the background's and dark grey.
+
+    Returns:
+      What `ax.imshow` returns.
     """
     if background:
         colors = [(0.25, 0.25, 0.25), *slot_colors(len(masks) - 1)]
     else:
         colors = slot_colors(len(masks))
-    show_img(np.einsum("khwi,kc->hwc", masks, colors), ax, title)
+    blended = np.einsum("khw,kc->hwc", masks, colors)
+    return show_img(blended, ax=ax, color=color, figsize=figsize, title=title)
 
 
-def show_mat(matrix, ax, title=None, limits=None, cmap="viridis", frame_color=None):
+def show_mat(
+    m, ax=None, vmin=None, vmax=None, cmap="viridis", color=None, figsize=FIGSIZE, title=None
+):
     """Shows a matrix of any values in false colours.
 
     Args:
-      matrix: [H, W].
-      ax: matplotlib axis.
-      title: text above it.
-      limits: values of the first and the last colour, those of the matrix if None.
+      m: [H, W, 1].
+      vmin, vmax: values of the first and the last colour, those of the matrix if None.
       cmap: matplotlib's name of the colours.
-      frame_color: of a line around it.
+      ax, color, figsize, title: as for `show_img`.
 
     Returns:
       What `ax.imshow` returns.
     """
-    low, high = (None, None) if limits is None else limits
-    shown = ax.imshow(matrix, vmin=low, vmax=high, cmap=cmap, interpolation="nearest")
-    prepare_axis(ax, title, frame_color)
-    return shown
+    ax = axis_or_new(ax, figsize)
+    prepare_axis(ax, title, color)
+    return ax.imshow(m[..., 0], vmin=vmin, vmax=vmax, cmap=cmap, interpolation="nearest")
 
 
-def show_coords(coordinates, ax, title=None):
+def show_coords(m, ax=None, color=None, figsize=FIGSIZE, title=None):
     """Shows coordinate channels side by side in a square.
 
     Args:
-      coordinates: [H, W, n].
-      ax: matplotlib axis.
-      title: text above it.
+      m: [H, W, n].
+      ax, color, figsize, title: as for `show_img`.
+
+    Returns:
+      What `ax.imshow` returns.
     """
-    height, width, num_channels = coordinates.shape
+    height, width, num_channels = m.shape
     columns = int(np.ceil(np.sqrt(num_channels)))
-    canvas = np.full([columns * (height + 1), columns * (width + 1)], np.nan)
+    canvas = np.full([columns * (height + 1), columns * (width + 1), 1], np.nan)
     for i in range(num_channels):
         row, column = divmod(i, columns)
         top, left = row * (height + 1), column * (width + 1)
-        canvas[top : top + height, left : left + width] = coordinates[..., i]
-    show_mat(canvas[:-1, :-1], ax, title, (-1, 1), "gray")
+        canvas[top : top + height, left : left + width, 0] = m[..., i]
+    return show_mat(canvas[:-1, :-1], ax, -1, 1, "gray", color, figsize, title)
 
 
 def tile_figure(
@@ -114,7 +136,7 @@ def tile_figure(
     """
     width = label_width + columns * (size * aspect + GAP)
     height = top + rows * (size + GAP) + bottom
-    figure = Figure(figsize=(width, height), dpi=200)
+    figure = plt.figure(figsize=(width, height), dpi=200)
     axes = figure.subplots(
         rows,
         columns,
