@@ -7,7 +7,13 @@ import pytest
 import tensorflow as tf
 
 from iodine.checkpoints import latest_checkpoint
+from iodine.main import build, get_config
+from iodine.modules import data
+from iodine.modules.utils import UserError
+from multi_object_datasets import generators
 from multi_object_datasets.generate import generate
+from multi_object_datasets.generators import multi_mnist
+from multi_object_datasets.generators.worker import scene_rng
 from tests import tiny
 
 SIZES = ["n_z=3", "batch_size=4", "model.lstm_size=6", "model.hidden_size=6", "seed=3"]
@@ -64,3 +70,23 @@ def test_it_is_evaluated_shown_and_exported(files, tmp_path):
     assert shown <= pictures
     run("export_weights", *config, f"out={tmp_path}/weights")
     assert latest_checkpoint(f"{tmp_path}/weights").endswith("-1")
+
+
+def test_its_files_of_test_and_training_digits_are_generated_where_they_are_not_there(
+    tmp_path, monkeypatch, capfd
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(data.MultiMNIST, "num_examples", {"test": 3, "train": 5})
+    plan = {**get_config("air")["data"], "held_out": 3, "batch_size": 2}
+    dataset = build(plan)
+    images = np.concatenate([batch["image"] for batch in dataset("test").as_numpy_iterator()])
+    lines = capfd.readouterr().err.splitlines()
+    for split, count in (("test", 3), ("train", 5)):
+        path = f"multi_object_datasets/multi_mnist_standard_{split}.tfrecords"
+        assert f"no {path} yet: generating {count} scenes" in lines
+    test_digits = generators.load_sources("multi_mnist", "test")
+    for i, image in enumerate(images):
+        scene = multi_mnist.scene(scene_rng(0, "test", i), "standard", **test_digits)
+        np.testing.assert_allclose(image[0], scene["image"] / 255, atol=1e-6)
+    with pytest.raises(UserError, match="nowhere does not exist: generate it"):
+        next(iter(build({**plan, "path": "nowhere"})("train")))
