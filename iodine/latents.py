@@ -22,6 +22,7 @@ tfd = tfp.distributions
 
 TRAVERSAL_VALUES = np.linspace(-1.25, 1.25, 9)
 MIN_OBJECTS = 10  # fewer points make no picture
+MAX_OBJECTS = 2000  # more take t-SNE minutes
 
 
 # ---------------------------------------------------------------- traversals

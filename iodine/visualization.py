@@ -149,6 +149,8 @@ def add_projections(report, objects, kinds, seed):
       seed: of the projections.
     """
     points, factors = objects
+    points = points[: latents.MAX_OBJECTS]
+    factors = {name: values[: latents.MAX_OBJECTS] for name, values in factors.items()}
     # t-SNE crashes where all points are one, as of a model that puts no object in any slot.
     num_points = len(np.unique(points, axis=0))
     if num_points < latents.MIN_OBJECTS:

@@ -8,14 +8,13 @@ B is the number of scenes, N that of steps; `Model` has the rest. The contract's
 black background, which has no latents, and the N objects.
 """
 
-import sys
 from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
 
-from iodine.baselines import air_pictures, normal, presence
-from iodine.baselines.air_inference import AIRInference
+from iodine.baselines import air_pictures, presence
+from iodine.baselines.air_inference import BOUND_CHUNK, AIRInference
 from iodine.baselines.air_networks import PatchDecoder, RecurrentNet
 from iodine.baselines.attention import PLACE
 from iodine.baselines.pixels import PIXELS
@@ -30,7 +29,6 @@ ESTIMATORS = ("exact", "reinforce")
 # its KL divergence costs more than a picture's likelihood gains, and presence, which learns faster,
 # falls to no object and never comes back.
 START_STD = (0.2, 0.3, 0.3)
-BOUND_CHUNK = 10  # draws of the importance-weighted bound at a time, for its memory
 
 
 class AIR(AIRInference):
@@ -105,7 +103,7 @@ class AIR(AIRInference):
         if bound_draws % BOUND_CHUNK:
             raise UserError(f"bound_draws is {bound_draws}, use a multiple of {BOUND_CHUNK}")
         if rematerialize:
-            raise UserError("AIR has no use for rematerialize=True")
+            raise UserError("AIR has no use for rematerialize=True: leave it out")
         if num_components < 2:
             raise UserError(f"num_components is {num_components}, at least 2 are needed")
         self.num_components = num_components
@@ -116,7 +114,6 @@ class AIR(AIRInference):
             tf.constant(value, tf.float32) for value in (place_prior_mean, place_prior_std)
         )
         self.prior_logit = float(np.log(presence_prior) - np.log1p(-presence_prior))
-        self.estimator = estimator
         self.pixels = PIXELS[pixel_dist]
         self.bound_draws = bound_draws
         self.precision = precision
@@ -131,27 +128,6 @@ class AIR(AIRInference):
             self.baseline = RecurrentNet(1, lstm_size, hidden_size, name="baseline")
         self.said_too_many = False
 
-    def _images(self, data):
-        """The pictures [B, H, W] of data, which has one frame; creates the variables."""
-        image = tf.convert_to_tensor(data["image"])
-        if image.shape[1] != 1:
-            raise UserError(f"the data has {image.shape[1]} frames, AIR takes one")
-        self.initialize(image.shape[2:])
-        if image.shape[2:] != self.image_shape:
-            raise UserError(
-                f"pictures of {list(image.shape[2:])}, but the model was made for "
-                f"{list(self.image_shape)}: set data.image_dim"
-            )
-        num_objects = data["mask"].shape[2] - self.num_background if "mask" in data else 0
-        if num_objects > self.num_steps and not self.said_too_many:
-            self.said_too_many = True
-            print(
-                f"scenes have up to {num_objects} objects, and AIR sees {self.num_steps} at "
-                f"most: set num_components={num_objects + 1} to count them all",
-                file=sys.stderr,
-            )
-        return image[:, 0, ..., 0]
-
     def __call__(self, data, noise=None):
         """Computes the training loss, the mean negative ELBO; with a baseline, that one's beside.
 
@@ -164,7 +140,7 @@ class AIR(AIRInference):
           loss/recons, loss/kl, count/accuracy, count/mean (expected), and loss/baseline (the root
           of its mean squared error) where there is one.
         """
-        image = self._images(data)
+        image = self.images(data)
         noise = self.draw_noise(image.shape[0]) if noise is None else noise
         inferred = self.infer(image, noise)
         terms = (
@@ -255,7 +231,7 @@ class AIR(AIRInference):
             losses {total [], recons [B, 1], kl [B, 1, K]}, in expectation over presence;
             metrics {elbo, mse, ari, ari_nobg, count_accuracy} [B, 1].
         """
-        image = self._images(data)
+        image = self.images(data)
         inferred = self.infer(image, self.draw_noise(image.shape[0]) if noise is None else noise)
         log_likelihood, kl = presence.exact_terms(
             inferred["logits"],
@@ -272,8 +248,8 @@ class AIR(AIRInference):
         outputs["pred_mask_logits"] = tf.math.log(tf.maximum(outputs["pred_mask"], 1e-6))
 
         def both(suffix):
-            both = [inferred[f"{name}{suffix}"] for name in ("place", "what")]
-            return _with_background(tf.concat(both, axis=-1))
+            parts = [inferred[f"{name}{suffix}"] for name in ("place", "what")]
+            return _with_background(tf.concat(parts, axis=-1))
 
         latent = {"z": both(""), "z_mean": both("_mean"), "z_std": both("_std")}
         losses = {"recons": -log_likelihood, "kl": _with_background(kl)}
@@ -288,63 +264,6 @@ class AIR(AIRInference):
             "counts": counts,
             "steps": inferred,
         }
-
-    def bounds(self, data, seeds):
-        """The importance-weighted bound of Burda et al. 2016, of `bound_draws` draws a scene.
-
-        log mean_s w_s <= log p(x), w_s as in `presence.log_marginal_weights`. The draws come in
-        chunks, so that memory does not grow with their number.
-
-        Args:
-          data: as in `Model`.
-          seeds: int32 [B, 2], of each scene's draws.
-
-        Returns:
-          {iwae: [B, 1], in nats}.
-        """
-        image = tf.repeat(self._images(data), BOUND_CHUNK, axis=0)
-        shape = [*self.noise_shape(BOUND_CHUNK)]
-
-        def log_weights(chunk):  # -> [B, BOUND_CHUNK]
-            chunk_seeds = [
-                tf.random.experimental.stateless_fold_in(seed, chunk) for seed in tf.unstack(seeds)
-            ]
-            noise = [tf.random.stateless_normal(shape, seed) for seed in chunk_seeds]
-            inferred = self.infer(image, tf.concat(noise, axis=1), copies=BOUND_CHUNK)
-            log_ratios = sum(
-                normal.log_ratio(*(inferred[name + part] for part in ("", "_mean", "_std")), *prior)
-                for name, prior in self.priors().items()
-            )
-            weights = presence.log_marginal_weights(
-                inferred["logits"],
-                self.prior_logit,
-                self.log_likelihoods(image, inferred["placed"]),
-                log_ratios,
-            )
-            return tf.reshape(weights, [-1, BOUND_CHUNK])
-
-        chunks = tf.range(self.bound_draws // BOUND_CHUNK)
-        weights = tf.map_fn(
-            log_weights, chunks, parallel_iterations=1, fn_output_signature=tf.float32
-        )  # [chunks, B, BOUND_CHUNK]
-        bound = tf.reduce_logsumexp(weights, axis=[0, 2]) - np.log(self.bound_draws)
-        return {"iwae": bound[:, None]}
-
-    def sample(self, counts):
-        """Draws pictures of so many objects, their places and appearances from the prior.
-
-        Args:
-          counts: number of objects in each, [B].
-
-        Returns:
-          [B, H, W, 1].
-        """
-        shape = [counts.shape[0], self.num_steps]
-        mean, std = self.place_prior
-        place = normal.draw(mean, std, tf.random.normal([*shape, PLACE]))
-        _, placed = self.draw_objects(place, tf.random.normal([*shape, self.n_z]))
-        there = tf.sequence_mask(counts, self.num_steps, tf.float32)
-        return tf.einsum("bn,bnhw->bhw", there, placed)[..., None]
 
     def figures(self, info):
         """Counts, attention, traversals and samples, see `air_figures`."""

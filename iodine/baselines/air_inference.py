@@ -1,13 +1,21 @@
-"""AIR's inference: one object after the other, each attended to, encoded, decoded and put back."""
+"""AIR's inference: one object after the other, each attended to, encoded, decoded and put back.
 
+And what follows from that alone: draws from the prior, and the importance-weighted bound.
+"""
+
+import sys
+
+import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
-from iodine.baselines import normal
+from iodine.baselines import normal, presence
 from iodine.baselines.attention import PLACE, attend, put
 from iodine.modules.inference import PRECISIONS
 from iodine.modules.model import Model
 from iodine.modules.utils import UserError
+
+BOUND_CHUNK = 10  # draws of the importance-weighted bound at a time, for its memory
 
 
 class AIRInference(Model):
@@ -55,8 +63,8 @@ class AIRInference(Model):
         Args:
           image: [B, H, W].
           noise: of `noise_shape(B)`.
-          copies: number of draws of each scene, which follow each other: B = copies * scenes, and
-            the images of the first draws are as good as those of all.
+          copies: number of draws of each scene, whose images follow each other in the batch; what
+            all draws share is computed once.
 
         Returns:
           Dict of logits (of presence) [B, N]; place, place_mean, place_std [B, N, 3]; what,
@@ -116,6 +124,84 @@ class AIRInference(Model):
         canvases = tf.cumsum(placed, axis=1)
         canvases = tf.concat([tf.zeros_like(canvases[:, :1]), canvases], axis=1)
         return tf.reduce_sum(self.pixels(image[:, None], canvases), axis=[2, 3])
+
+    def images(self, data):
+        """The pictures [B, H, W] of data, which has one frame; creates the variables."""
+        image = tf.convert_to_tensor(data["image"])
+        if image.shape[1] != 1:
+            raise UserError(f"the data has {image.shape[1]} frames, AIR takes one")
+        self.initialize(image.shape[2:])
+        if image.shape[2:] != self.image_shape:
+            raise UserError(
+                f"pictures of {list(image.shape[2:])}, but the model was made for "
+                f"{list(self.image_shape)}: set data.image_dim"
+            )
+        num_objects = data["mask"].shape[2] - self.num_background if "mask" in data else 0
+        if num_objects > self.num_steps and not self.said_too_many:
+            self.said_too_many = True
+            print(
+                f"scenes have up to {num_objects} objects, and AIR sees {self.num_steps} at "
+                f"most: set num_components={num_objects + 1} to count them all",
+                file=sys.stderr,
+            )
+        return image[:, 0, ..., 0]
+
+    def sample(self, counts):
+        """Draws pictures of so many objects, their places and appearances from the prior.
+
+        Args:
+          counts: number of objects in each, [B].
+
+        Returns:
+          [B, H, W, 1].
+        """
+        shape = [counts.shape[0], self.num_steps]
+        mean, std = self.place_prior
+        place = normal.draw(mean, std, tf.random.normal([*shape, PLACE]))
+        _, placed = self.draw_objects(place, tf.random.normal([*shape, self.n_z]))
+        there = tf.sequence_mask(counts, self.num_steps, tf.float32)
+        return tf.einsum("bn,bnhw->bhw", there, placed)[..., None]
+
+    def bounds(self, data, seeds):
+        """The importance-weighted bound of Burda et al. 2016, of `bound_draws` draws a scene.
+
+        log mean_s w_s <= log p(x), w_s as in `presence.log_marginal_weights`. The draws come in
+        chunks, so that memory does not grow with their number.
+
+        Args:
+          data: as in `Model`.
+          seeds: int32 [B, 2], of each scene's draws.
+
+        Returns:
+          {iwae: [B, 1], in nats}.
+        """
+        image = tf.repeat(self.images(data), BOUND_CHUNK, axis=0)
+        shape = self.noise_shape(BOUND_CHUNK)
+
+        def log_weights(chunk):  # -> [B, BOUND_CHUNK]
+            chunk_seeds = [
+                tf.random.experimental.stateless_fold_in(seed, chunk) for seed in tf.unstack(seeds)
+            ]
+            noise = [tf.random.stateless_normal(shape, seed) for seed in chunk_seeds]
+            inferred = self.infer(image, tf.concat(noise, axis=1), copies=BOUND_CHUNK)
+            log_ratios = sum(
+                normal.log_ratio(*(inferred[name + part] for part in ("", "_mean", "_std")), *prior)
+                for name, prior in self.priors().items()
+            )
+            weights = presence.log_marginal_weights(
+                inferred["logits"],
+                self.prior_logit,
+                self.log_likelihoods(image, inferred["placed"]),
+                log_ratios,
+            )
+            return tf.reshape(weights, [-1, BOUND_CHUNK])
+
+        chunks = tf.range(self.bound_draws // BOUND_CHUNK)
+        weights = tf.map_fn(
+            log_weights, chunks, parallel_iterations=1, fn_output_signature=tf.float32
+        )  # [chunks, B, BOUND_CHUNK]
+        bound = tf.reduce_logsumexp(weights, axis=[0, 2]) - np.log(self.bound_draws)
+        return {"iwae": bound[:, None]}
 
 
 def _draw(name, mean, raw_std, noise):
