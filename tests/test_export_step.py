@@ -78,6 +78,7 @@ def artefact(tmp_path_factory):
     train(model, optimizer, [np.full(IMAGES_SHAPE, 128, np.uint8)])
     checkpoints.CheckpointWriter(
         str(directory / "start"),
+        {},
         model=model,
         optimizer=optimizer,
         progress=Progress(model, SEED),
