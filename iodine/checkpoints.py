@@ -74,9 +74,8 @@ def checkpoints_in(directory):
     The directory counts, not its file `checkpoint`, which may be missing or hold the path of the
     machine that it was written on.
     """
-    prefixes = [
-        path.removesuffix(".index") for path in glob.glob(f"{glob.escape(directory)}/*.index")
-    ]
+    files = filter(os.path.isfile, glob.glob(f"{glob.escape(directory)}/*.index"))
+    prefixes = [path.removesuffix(".index") for path in files]
     return sorted(prefixes, key=step_of, reverse=True)
 
 
@@ -95,13 +94,13 @@ def checkpoint_prefix(path):
     if os.path.isdir(path):
         prefixes = checkpoints_in(path)
         if not prefixes:
-            raise UserError(f"there is no checkpoint in '{path}': set checkpoint_dir=DIR")
+            raise UserError(f"there is no checkpoint at '{path}'")
         if len(prefixes) > 1 and step_of(prefixes[0]) < 0:
             raise UserError(f"'{path}' holds {len(prefixes)} checkpoints: name one of their files")
         return prefixes[0]
     prefix = re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", path)
     if not os.path.isfile(f"{prefix}.index"):
-        raise UserError(f"there is no checkpoint at '{path}': set checkpoint_dir=DIR")
+        raise UserError(f"there is no checkpoint at '{path}'")
     return prefix
 
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from iodine import checkpoints
 from iodine.learner import Progress
+from iodine.modules.distribution import MaskedMixture
 from iodine.modules.utils import UserError
 
 # What the reference's training keeps beside the model's own variables.
@@ -215,6 +216,9 @@ def export_reference(model, optimizer, prefix):
     Raises:
       UserError: if the reference has no such model, or the checkpoint cannot be written.
     """
+    if not isinstance(model.output_dist, MaskedMixture):
+        # Its variables have the mixture's names, and the reference would take them for one.
+        raise UserError("the reference knows no output distribution but MaskedMixture")
     directory, name = os.path.split(os.path.abspath(prefix))
     checkpoints.check_vacant(directory)
     tensors = {n: variable.value() for n, variable in training_variables(model, optimizer).items()}

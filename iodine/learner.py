@@ -64,7 +64,7 @@ class Progress(tf.Module):
     def pop_means(self):
         """Returns {name: mean since the last call}, of the figures that there are."""
         _, _, _, count, *sums = self._fetch().numpy()
-        means = {name: float(total) / count for name, total in zip(self.sums, sums)}
+        means = {name: float(total / count) for name, total in zip(self.sums, sums)}
         for variable in (self.count, *self.sums.values()):
             variable.assign(tf.zeros_like(variable))
         return {name: mean for name, mean in means.items() if not math.isnan(mean)}

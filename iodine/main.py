@@ -12,11 +12,10 @@ from sacred import SETTINGS
 from sacred.initialize import create_run
 from sacred.utils import convert_to_nested_dict, create_basic_stream_logger
 
-from iodine import configurations
+from iodine import configurations, training
 from iodine.command_line import NAMED_CONFIGS, CommandLineExperiment, Terminated
 from iodine.modules.provenance import check_never_trained_on
 from iodine.modules.utils import UserError, build
-from iodine.training import Interrupted
 
 __all__ = ["build", "ex", "get_config", "load_model"]
 
@@ -95,6 +94,12 @@ def check_config(_config):
     ):
         if not isinstance(_config[key], int) or _config[key] < 1:
             raise UserError(f"{key} has to be a whole number above 0, not {_config[key]}")
+    training.check_periods(
+        _config["steps_per_call"],
+        _config["save_summaries_steps"],
+        _config["save_images_steps"],
+        _config["save_checkpoint_steps"],
+    )
 
 
 @ex.capture
@@ -154,7 +159,8 @@ def main(strategy, checkpoint_dir, continue_run, gpu_memory_growth, _config, _ru
         _run.run_logger.warning("No observer gives this run an id, so its directory ends in _1")
     strategy = devices.create_strategy(strategy)
     with devices.replica_local_variables(strategy):
-        build_parts()  # A mistake in the config shows before anything is made.
+        dataset, *_ = build_parts()  # A mistake in the config shows before anything is made.
+    dataset.provenance()  # So does a file that is not there.
     _run.info["checkpoint_dir"] = os.path.abspath(directory)
     _run.info["tensorflow"] = {"logdirs": [os.path.abspath(directory)]}
     claim = runs.claimed(directory) if devices.is_chief(strategy) else contextlib.nullcontext()
@@ -170,7 +176,7 @@ def main(strategy, checkpoint_dir, continue_run, gpu_memory_growth, _config, _ru
                 _run.log_scalar,
             )
         return means.get("loss")  # Sacred's SqlObserver takes no result but a number.
-    except Interrupted as interrupted:
+    except training.Interrupted as interrupted:
         if interrupted.signal_number == signal.SIGINT:
             raise KeyboardInterrupt from None
         raise Terminated from None

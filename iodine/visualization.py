@@ -149,12 +149,13 @@ def add_projections(report, objects, kinds, seed):
       seed: of the projections.
     """
     points, factors = objects
+    if len(points) < latents.MIN_OBJECTS:
+        print(f"no projections: {len(points)} visible objects are too few, raise eval_images")
+        return
     points = points[: latents.MAX_OBJECTS]
     factors = {name: values[: latents.MAX_OBJECTS] for name, values in factors.items()}
-    # t-SNE crashes where all points are one, as of a model that puts no object in any slot.
-    num_points = len(np.unique(points, axis=0))
-    if num_points < latents.MIN_OBJECTS:
-        print(f"no projections: {num_points} different latents of {len(points)} visible objects")
+    if not np.ptp(points, axis=0).any():  # t-SNE would crash.
+        print(f"no projections: the latents of {len(points)} visible objects are all the same")
         return
     report.add_heading("Projections of object latents")
     report.add_figure(

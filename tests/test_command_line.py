@@ -116,7 +116,10 @@ MISTAKES = {
         ["iter_loss_weight", "num_iters + 1 = 3"],
     ),
     "KL weight": (tiny.arguments(model__kl_weight=-0.5), ["kl_weight is -0.5", "0 or more"]),
-    "KL weight in words": (tiny.arguments(model__kl_weight="half"), ["kl_weight is 'half'"]),
+    "KL weight in words": (
+        tiny.arguments(model__kl_weight="half"),
+        ["model.kl_weight", "float", "'half'"],
+    ),
     "input name": (tiny.arguments(model__inputs='["imag"]'), ["'imag'", "'image'"]),
 }
 

@@ -55,7 +55,7 @@ def train(model, optimizer, batches):
     learner = Learner(model, optimizer, Progress(model, SEED), tf.distribute.get_strategy())
     for step, images in enumerate(batches, start=int(optimizer.step)):
         noise = export_step.standard_normal(
-            export_step.noise_shape(model, IMAGES_SHAPE[0]), tf.constant([SEED, step])
+            model.noise_shape(IMAGES_SHAPE[0]), tf.constant([SEED, step])
         )
         scalars = learner.step({"image": images[:, None] / np.float32(255)}, noise)
     return scalars
@@ -78,6 +78,7 @@ def artefact(tmp_path_factory):
     train(model, optimizer, [np.full(IMAGES_SHAPE, 128, np.uint8)])
     checkpoints.CheckpointWriter(
         str(directory / "start"),
+        {},
         model=model,
         optimizer=optimizer,
         progress=Progress(model, SEED),

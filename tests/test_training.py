@@ -261,7 +261,7 @@ def test_a_run_goes_on_with_scenes_of_another_size(tmp_path):
 
 
 def test_a_continued_run_needs_a_checkpoint(tmp_path):
-    with pytest.raises(UserError, match="there is no checkpoint in"):
+    with pytest.raises(UserError, match="there is no checkpoint at"):
         Loop(tmp_path).train(continue_run=True)
 
 

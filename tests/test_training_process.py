@@ -4,6 +4,8 @@ import json
 import os
 import pty
 import signal
+import subprocess
+import sys
 import termios
 
 import pytest
@@ -75,6 +77,7 @@ def test_on_a_terminal_a_bar_shows_speed_loss_and_ari_and_in_a_pipe_none(finishe
     terminal, process_side = pty.openpty()
     termios.tcsetwinsize(process_side, (40, 140))  # rows and columns
     words = tiny.arguments(checkpoint_dir=tmp_path / "c", stop_after_steps=3)
+    words = ["-F", str(tmp_path / "runs"), *words]
     process = tiny.start(*words, stdout=process_side, stderr=process_side)
     os.close(process_side)
     shown = b""
@@ -88,6 +91,16 @@ def test_on_a_terminal_a_bar_shows_speed_loss_and_ari_and_in_a_pipe_none(finishe
     for part in ("step/s", "loss=", "ari=", "images_s=", "<00:00"):
         assert part in bar or part.replace("step/s", "s/step") in bar
     assert "Loss:" in shown.decode()
+    # Sacred keeps the lines alone, not each drawing of the bar.
+    kept = (tmp_path / "runs" / "1" / "cout.txt").read_text()
+    assert "Loss:" in kept and "images_s" not in kept
+
+
+def test_tensorflows_notes_come_once():
+    command = [sys.executable, "-c", "import iodine"]
+    notes = subprocess.run(command, cwd=tiny.ROOT, capture_output=True, text=True, check=True)
+    texts = [line.rpartition("] ")[2] for line in notes.stderr.splitlines()]
+    assert texts and len(texts) == len(set(texts))
 
 
 def test_a_killed_run_resumes_bit_for_bit(finished, tmp_path):
