@@ -338,3 +338,14 @@ def test_a_step_on_two_devices_is_that_on_one():
         scalars = step.steps(devices.distribute(strategy, batches), 1)
         results.append(scalars["loss/total"][0])
     np.testing.assert_allclose(*results, rtol=1e-5)
+
+
+def test_a_pixel_is_its_brightest_objects_and_the_backgrounds_below_a_quarter():
+    model = model_of()
+    placed = np.zeros([1, N, H, W], np.float32)
+    placed[0, 0, 0, :3] = 0.2, 0.3, 0.5
+    placed[0, 1, 0, :3] = 0.0, 0.1, 0.6
+    logits = tf.constant([[9.0, 9.0]])  # both are there
+    masks = model._outputs({"logits": logits, "placed": tf.constant(placed)})["pred_mask"]
+    np.testing.assert_array_equal(tf.argmax(masks[0, :, 0, :4, 0], axis=0), [0, 1, 2, 0])
+    np.testing.assert_allclose(masks[0, :, 0, 1, 0], np.array([0.25, 0.3, 0.1]) / 0.65, rtol=1e-6)

@@ -30,6 +30,8 @@ ESTIMATORS = ("exact", "reinforce")
 # falls to no object and never comes back.
 START_STD = (0.2, 0.3, 0.3)
 
+SHOWN = 0.25  # from this brightness on, a pixel is an object's, as in Multi-MNIST's true masks
+
 
 class AIR(AIRInference):
     """The model, for pictures of one channel.
@@ -181,22 +183,21 @@ class AIR(AIRInference):
 
         Returns:
           Dict of count_probs q(n) [B, N + 1], count [B], recons [B, 1, H, W, 1], components and
-          pred_mask [B, K, H, W, 1]. A mask is the object's share of the pixel, which is the
-          background's as far as the picture is black.
+          pred_mask [B, K, H, W, 1]. A pixel is shared by its brightness in each object, and the
+          background counts as one of brightness `SHOWN`.
         """
         count_probs = tf.exp(presence.count_log_probs(inferred["logits"]))
         count = tf.argmax(count_probs, axis=1, output_type=tf.int32)
         is_there = tf.sequence_mask(count, self.num_steps, tf.float32)
         objects = (is_there[..., None, None] * inferred["placed"])[..., None]
         recons = tf.reduce_sum(objects, axis=1, keepdims=True)
-        masks = objects / tf.maximum(recons, 1.0)
-        background = 1.0 - tf.reduce_sum(masks, axis=1, keepdims=True)
+        brightness = tf.concat([SHOWN * tf.ones_like(recons), objects], axis=1)
         return {
             "count_probs": count_probs,
             "count": count,
             "recons": recons,
             "components": _with_background(objects),
-            "pred_mask": tf.concat([background, masks], axis=1),
+            "pred_mask": brightness / tf.reduce_sum(brightness, axis=1, keepdims=True),
         }
 
     def _metrics(self, data, outputs):
