@@ -73,7 +73,7 @@ def counts_figure(info):
             title = f"found {counts['predicted'][b]}"
             if "true" in counts:
                 title = f"{counts['true'][b]} objects, {title}"
-            show_img(picture, axes[row, b], title if row == 0 else None)
+            show_img(picture, ax=axes[row, b], title=None if row else title)
     return figure
 
 
@@ -92,7 +92,7 @@ def attention_figure(info):
             patches = (steps[name][b, t, ..., None] for name in ("attended", "patches"))
             for i, tile in enumerate((windows[b], *patches, so_far[b, t])):
                 title = (f"step {t + 1}", "sees", "draws", "so far")[i] if b == 0 else None
-                show_img(tile, axes[b, 4 * t + i], title, frame_color=color)
+                show_img(tile, ax=axes[b, 4 * t + i], color=color, title=title)
             axes[b, 4 * t].text(
                 0.04, 0.04, f"{present[b, t]:.2f}", transform=axes[b, 4 * t].transAxes, **NUMBERS
             )
@@ -121,7 +121,7 @@ def traversal_figure(model, info):
     for row, name in enumerate(rows):
         label_row(axes[row, 0], name)
         for column in range(TRAVERSAL_STEPS):
-            show_img(pictures[row, column], axes[row, column])
+            show_img(pictures[row, column], ax=axes[row, column])
     return figure
 
 
@@ -131,7 +131,7 @@ def samples_figure(model, info):
     pictures = model.sample(tf.constant(counts)).numpy()
     figure, axes = tile_figure(2, NUM_SAMPLES // 2, TILE, label_width=0.05, top=0.1)
     for picture, ax in zip(pictures, axes.flat):
-        show_img(picture, ax)
+        show_img(picture, ax=ax)
     return figure
 
 
