@@ -73,7 +73,7 @@ def counts_figure(info):
             title = f"found {counts['predicted'][b]}"
             if "true" in counts:
                 title = f"{counts['true'][b]} objects, {title}"
-            show_img(picture, ax=axes[row, b], title=title if row == 0 else None)
+            show_img(picture, ax=axes[row, b], title=None if row else title)
     return figure
 
 
@@ -92,7 +92,7 @@ def attention_figure(info):
             patches = (steps[name][b, t, ..., None] for name in ("attended", "patches"))
             for i, tile in enumerate((windows[b], *patches, so_far[b, t])):
                 title = (f"step {t + 1}", "sees", "draws", "so far")[i] if b == 0 else None
-                show_img(tile, ax=axes[b, 4 * t + i], title=title, color=color)
+                show_img(tile, ax=axes[b, 4 * t + i], color=color, title=title)
             axes[b, 4 * t].text(
                 0.04, 0.04, f"{present[b, t]:.2f}", transform=axes[b, 4 * t].transAxes, **NUMBERS
             )
