@@ -20,7 +20,7 @@ def assert_one_hot(mask, entity_axis):
 # CLEVR.
 
 
-@pytest.mark.parametrize("variant, most", [("clevr", 10), ("clevr6", 6)])
+@pytest.mark.parametrize("variant, most", [("clevr", 10), ("clevr6", 6), ("clevr6_coarse", 6)])
 def test_clevr_samples_keep_gaps_margins_counts_and_ranges(variant, most):
     counts = set()
     for index in range(150):
@@ -64,28 +64,48 @@ def test_clevr_pixel_coords_are_column_row_and_depth():
 # Rendering CLEVR needs Blender, an optional extra; without it there is nothing to run.
 if importlib.util.find_spec("bpy"):
 
-    def test_clevr_scene_shows_every_object_where_pixel_coords_say(tmp_path):
-        path = str(tmp_path / "clevr.tfrecords")
-        generate("clevr_with_masks", 1, 0, path, variant="clevr6", workers=1)
-        (record,) = (record.numpy() for record in tf.data.TFRecordDataset(path, "GZIP"))
-        feature = tf.train.Example.FromString(record).features.feature
+    def rendered_clevr(path, variant):
+        """Returns (image [240, 320, 3], mask [11, 240, 320, 1], features) of a generated scene."""
+        generate("clevr_with_masks", 1, 0, str(path), variant=variant, workers=1)
+        (record,) = (record.numpy() for record in tf.data.TFRecordDataset(str(path), "GZIP"))
+        features = tf.train.Example.FromString(record).features.feature
         image, mask = (
-            np.frombuffer(b"".join(feature[n].bytes_list.value), np.uint8)
+            np.frombuffer(b"".join(features[n].bytes_list.value), np.uint8)
             for n in ("image", "mask")
         )
-        image, mask = image.reshape(240, 320, 3), mask.reshape(11, 240, 320, 1)
+        return image.reshape(240, 320, 3), mask.reshape(11, 240, 320, 1), features
+
+    def test_clevr_scene_shows_every_object_where_pixel_coords_say(tmp_path):
+        image, mask, features = rendered_clevr(tmp_path / "clevr.tfrecords", "clevr6")
         assert_one_hot(mask, entity_axis=0)
-        count = int(sum(feature["visibility"].float_list.value)) - 1
+        count = int(sum(features["visibility"].float_list.value)) - 1
         assert ((mask == 255).sum(axis=(1, 2, 3))[1 : count + 1] >= 200).all()
         assert not mask[count + 1 :].any()
         assert 60 < image.mean() < 160
         for entity, (column, row, _) in enumerate(
-            np.reshape(feature["pixel_coords"].float_list.value, (11, 3))[1 : count + 1], start=1
+            np.reshape(features["pixel_coords"].float_list.value, (11, 3))[1 : count + 1], start=1
         ):
             # A neighbour in front may hide the middle, but not much more of a visible object.
             rows, columns = np.nonzero(mask[entity, ..., 0])
             assert columns.min() - 20 <= column <= columns.max() + 20
             assert rows.min() - 20 <= row <= rows.max() + 20
+
+    def test_clevr6_coarse_differs_from_clevr6_in_sharpness_alone(tmp_path):
+        fine, fine_mask, fine_features = rendered_clevr(tmp_path / "fine.tfrecords", "clevr6")
+        coarse, mask, features = rendered_clevr(tmp_path / "coarse.tfrecords", "clevr6_coarse")
+        np.testing.assert_array_equal(mask, fine_mask)
+        assert set(features) == set(fine_features)
+        for name in features:
+            assert name == "image" or features[name] == fine_features[name]
+
+        def sharpness(image):
+            return np.abs(np.diff(image.astype(int), axis=1)).max()
+
+        def blocks(image):  # Means of 8x8 pixels.
+            return image.reshape(30, 8, 40, 8, 3).mean(axis=(1, 3))
+
+        assert sharpness(coarse) < sharpness(fine)
+        assert 0 < np.abs(blocks(coarse) - blocks(fine)).max() < 25
 
 
 # Objects Room.

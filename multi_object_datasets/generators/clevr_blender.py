@@ -183,7 +183,6 @@ def _settings():
     render = scene.render
     render.engine = "CYCLES"
     render.resolution_x, render.resolution_y = clevr.WIDTH, clevr.HEIGHT
-    render.resolution_percentage = 100
     render.threads_mode, render.threads = "FIXED", 1
     render.image_settings.file_format = "PNG"
     render.image_settings.color_mode = "RGB"
@@ -199,19 +198,21 @@ def _settings():
     cycles.denoising_prefilter = "NONE"
 
 
-def _render():
-    """Renders the scene; returns uint8 [240, 320, 3]."""
+def _render(percentage=100):
+    """Renders the scene at a percentage of 240x320; returns uint8 [height, width, 3]."""
+    height, width = (edge * percentage // 100 for edge in (clevr.HEIGHT, clevr.WIDTH))
+    bpy.context.scene.render.resolution_percentage = percentage
     with tempfile.TemporaryDirectory() as directory:
         path = pathlib.Path(directory, "image.png")
         bpy.context.scene.render.filepath = str(path)
         bpy.ops.render.render(write_still=True)
         image = bpy.data.images.load(str(path))
         image.colorspace_settings.name = "Non-Color"
-        pixels = np.empty(clevr.HEIGHT * clevr.WIDTH * 4, np.float32)
+        pixels = np.empty(height * width * 4, np.float32)
         image.pixels.foreach_get(pixels)
         bpy.data.images.remove(image)
     # Blender's first row is the lowest, its fourth channel opacity.
-    pixels = pixels.reshape(clevr.HEIGHT, clevr.WIDTH, 4)[::-1, :, :3]
+    pixels = pixels.reshape(height, width, 4)[::-1, :, :3]
     return np.round(pixels * 255).astype(np.uint8)
 
 
@@ -262,11 +263,11 @@ def render_labels():
     return brightness // LABEL_STEP
 
 
-def render_image(seed):
-    """Renders the picture: uint8 [240, 320, 3]."""
+def render_image(seed, percentage=100):
+    """Renders the picture at a percentage of 240x320: uint8 [height, width, 3]."""
     bpy.context.scene.cycles.seed = seed
     _set(samples=SAMPLES, filter_width=1.5, denoise=True, view="Standard", for_labels=False)
-    return _render()
+    return _render(percentage)
 
 
 bpy.ops.wm.read_factory_settings(use_empty=True)

@@ -3,7 +3,7 @@
 import numpy as np
 
 # The most objects; the fewest are 3.
-MAX_OBJECTS = {"clevr": 10, "clevr6": 6}
+MAX_OBJECTS = {"clevr": 10, "clevr6": 6, "clevr6_coarse": 6}
 
 HEIGHT, WIDTH = 240, 320
 MAX_NUM_ENTITIES = 11  # Background included.
