@@ -25,5 +25,7 @@ def _import_tensorflow():
                 print(line, file=sys.stderr)
 
 
+# TensorFlow Probability needs the older Keras anyway, and the newer one takes a second to import.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 if "tensorflow" not in sys.modules:
     _import_tensorflow()

@@ -99,7 +99,7 @@ REFERENCE_NAMES = {
 # reaches anything, `os.system` as well. Of the libraries only classes are taken, since they have
 # functions such as `tensorflow.io.gfile.rmtree`.
 OWN_PACKAGES = ("iodine", "multi_object_datasets")
-LIBRARIES = ("sonnet", "tensorflow", "tensorflow_probability", "keras")
+LIBRARIES = ("sonnet", "tensorflow", "tensorflow_probability", "keras", "tf_keras")
 
 
 def import_constructor(path, where="", allowed=()):
