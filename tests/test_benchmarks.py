@@ -1,6 +1,7 @@
 """The benchmarks run and count work right; how fast anything is, no test says."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks import train_step
+from benchmarks import gaps, time_to_accuracy, train_step
 from iodine.main import get_config
 from iodine.modules import convolutions
+from iodine.stages import ENTRIES
 from tests import tiny
 
 
@@ -90,3 +92,41 @@ def test_seeds_trains_evaluates_and_draws_each_seed_once(tmp_path):
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert table() == first  # read, not trained again: Sacred's folder of a run is there still
     assert [path.name for path in out.glob("sacred-*/*/run.json")] == ["run.json"] * 2
+
+
+def test_time_to_accuracy_counts_minutes_and_scenes_of_the_steps():
+    loss = {"steps": [10, 20, 30], "timestamps": [f"2026-01-01T00:0{m}:00" for m in (0, 1, 4)]}
+    assert time_to_accuracy.minutes_of(loss, 30) == pytest.approx(6.0)
+    stages = [{"until": 10, "batch_size": 8}, {"until": 30}]
+    config = {"stages": stages, "stop_after_steps": 30, **dict.fromkeys(ENTRIES), "batch_size": 2}
+    assert [time_to_accuracy.scenes_after(config, step) for step in (5, 10, 20)] == [40, 80, 100]
+
+
+def test_time_to_accuracy_trains_in_pieces_and_goes_on_where_it_was(tmp_path):
+    words = tiny.arguments(eval_images=1, data__held_out=1)[1:]
+    curve = time_to_accuracy.follow(words, tmp_path, every=3, steps=3)
+    assert [(point["step"], point["scenes"]) for point in curve] == [(3, 6)]
+    assert curve[0]["minutes"] > 0 and -1 <= curve[0]["ari_nobg"] <= 1
+    assert time_to_accuracy.follow(words, tmp_path, every=3, steps=3) == curve
+    assert sorted(path.name for path in (tmp_path / "sacred").iterdir()) == ["3"]
+    time_to_accuracy.draw({"tiny": curve}, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_gaps_are_what_no_interval_covers():
+    busy = [[5.0, 6.0], [1.0, 4.0], [2.0, 3.0], [6.0, 7.0], [11.0, 12.0]]
+    np.testing.assert_array_equal(gaps.idle_intervals(busy, 0.0, 10.0), [[0, 1], [4, 5], [7, 10]])
+    np.testing.assert_array_equal(gaps.idle_intervals([], 0.0, 2.0), [[0, 2]])
+    assert gaps.idle_intervals([[0.0, 9.0]], 1.0, 8.0).shape == (0, 2)
+
+
+def test_gaps_are_found_in_a_profile_of_a_training():
+    words = [w for w in tiny.arguments()[1:] if not w.startswith(("stop_after", "save_check"))]
+    command = [sys.executable, "-m", "benchmarks.gaps", *words, "--steps", "3"]
+    result = subprocess.run(command, cwd=tiny.ROOT, capture_output=True, text=True, check=True)
+    lines = result.stdout.splitlines()[-2:]
+    assert re.fullmatch(r"3 steps of [\d.]+ ms", lines[0])
+    share = re.fullmatch(
+        r"nothing computed: ([\d.]+) % of the time, at most [\d.]+ ms at .*", lines[1]
+    )
+    assert 0 <= float(share[1]) < 100
