@@ -11,6 +11,7 @@ import json
 import pathlib
 import random
 import shutil
+import subprocess
 import tempfile
 import time
 
@@ -18,6 +19,8 @@ from tests import tiny
 from tests.test_workers import WORKERS, environments
 
 STAGES = '[{"until": 150, "image_dim": [14, 14], "kl_weight": 0.16}, {"until": 300}]'
+# Where its peer was killed before they met, a worker would wait for an hour.
+PEER_SECONDS = 60
 
 
 def logged(directory):
@@ -44,10 +47,14 @@ def start(out, num_workers):
     ]
 
 
-def finish(processes):
-    """Waits for processes: exit code of the first one."""
+def finish(processes, timeout=None):
+    """Waits for processes, kills those that take too long: exit code of the first one."""
     for process in processes:
-        process.communicate()
+        try:
+            process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
     return processes[0].returncode
 
 
@@ -76,7 +83,7 @@ def main():
                 break
             rng.choice(processes).kill()
             kills += 1
-            finish(processes)
+            finish(processes, PEER_SECONDS)
         code = finish(start(work, args.workers))
         # A run that came to its end has nothing left to do.
         assert code in (0, 1), code

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 
 import tensorflow as tf
 
@@ -35,10 +36,27 @@ def create_strategy(name):
         if not os.environ.get("TF_CONFIG"):
             raise UserError("strategy=multi_worker_mirrored needs the environment's TF_CONFIG")
         _check_cluster(os.environ["TF_CONFIG"])
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        print("joining the cluster that TF_CONFIG describes", flush=True)
+        with _signals_of_the_system():
+            return tf.distribute.MultiWorkerMirroredStrategy()
     raise UserError(
         f"unknown strategy '{name}', use auto, one_device, mirrored or multi_worker_mirrored"
     )
+
+
+@contextlib.contextmanager
+def _signals_of_the_system():
+    """Ctrl-C ends the process at once.
+
+    While TensorFlow waits for other workers, it holds Python's lock, so that no handler in Python
+    would run. It takes SIGTERM for itself, and it is taken back at the end.
+    """
+    handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 
 def _check_cluster(description):

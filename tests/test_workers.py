@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import socket
+import time
 
 import numpy as np
 import pytest
@@ -108,3 +109,16 @@ def test_a_worker_that_is_killed_leaves_one_line_that_names_the_newest_checkpoin
     (line,) = [line for line in error.splitlines() if line.startswith("error: ")]
     assert "another worker is gone" in line
     assert line.endswith(checkpoints_in(str(tmp_path / "c_1"))[0])
+
+
+def test_ctrl_c_ends_a_worker_that_waits_for_the_others(tmp_path):
+    # Alone it would wait for an hour, in C++.
+    words = tiny.arguments(checkpoint_dir=tmp_path / "c")
+    process = tiny.start(*words, environment=environments(WORKERS)[0])
+    try:
+        assert any("joining the cluster" in line for line in process.stdout)
+        time.sleep(1)  # until it waits
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == -signal.SIGINT
+    finally:
+        process.kill()
