@@ -71,7 +71,7 @@ def test_the_training_step_benchmark_prints_a_row_for_each_variant():
 
 
 def test_seeds_trains_evaluates_and_draws_each_seed_once(tmp_path):
-    updates = tiny.arguments(stop_after_steps=2, eval_images=1, data__held_out=1)[1:]
+    updates = tiny.arguments(stop_after_steps=2, num_iters=1, eval_images=1, data__held_out=1)[1:]
     updates = [word for word in updates if not word.startswith("seed=")]
     out = tmp_path / "out"
     command = [sys.executable, "-m", "benchmarks.seeds", *updates, "--seeds", "0", "1"]

@@ -81,20 +81,26 @@ def one_device():
 
 
 @pytest.fixture(scope="module")
-def short_step():
-    return train_on(1, [1], SHORT)[1]
+def one_device_short():
+    return train_on(1, [1, 5], SHORT)
 
 
-@pytest.mark.parametrize("num_devices", [2, 4])
-def test_a_step_and_five_steps_on_several_devices_are_those_on_one(one_device, num_devices):
-    results = train_on(num_devices, [1, 5])
-    expected_scalars, expected = one_device[1]
+@pytest.mark.parametrize(
+    "num_devices, updates, on_one",
+    [(2, tiny.UPDATES, "one_device"), (4, SHORT, "one_device_short")],
+    ids=["2", "4"],
+)
+def test_a_step_and_five_steps_on_several_devices_are_those_on_one(
+    request, num_devices, updates, on_one
+):
+    results, on_one = train_on(num_devices, [1, 5], updates), request.getfixturevalue(on_one)
+    expected_scalars, expected = on_one[1]
     scalars, values = results[1]
     for name, value in scalars.items():
         assert value == pytest.approx(expected_scalars[name], rel=1e-4, abs=1e-5), name
     for i, value in values.items():
         assert relative_error(value, expected[i]) < 1e-5
-    _, expected = one_device[5]
+    _, expected = on_one[5]
     _, values = results[5]
     for i, value in values.items():
         assert relative_error(value, expected[i]) < 1e-4
@@ -115,16 +121,16 @@ def test_several_steps_in_one_call_are_those_steps_one_by_one():
     np.testing.assert_allclose(results[1], results[0], rtol=1e-6)
 
 
-def test_a_step_that_xla_compiles_is_the_same_step(short_step):
-    expected_scalars, expected = short_step
+def test_a_step_that_xla_compiles_is_the_same_step(one_device_short):
+    expected_scalars, expected = one_device_short[1]
     scalars, values = train_on(1, [1], SHORT, xla=True)[1]
     assert scalars["loss/total"] == pytest.approx(expected_scalars["loss/total"], rel=1e-5)
     for i, value in values.items():
         assert relative_error(value, expected[i]) < 1e-3
 
 
-def test_xla_compiles_a_step_on_two_devices_to_the_same_step(short_step):
-    expected_scalars, expected = short_step
+def test_xla_compiles_a_step_on_two_devices_to_the_same_step(one_device_short):
+    expected_scalars, expected = one_device_short[1]
     scalars, values = train_on(2, [1], SHORT, xla=True)[1]
     for name, value in scalars.items():
         assert value == pytest.approx(expected_scalars[name], rel=1e-4, abs=1e-5), name
@@ -161,12 +167,14 @@ def test_where_xla_was_asked_for_and_fails_that_is_an_error(not_for_xla):
         learner.steps(batches, 1)
 
 
-def test_where_xla_was_a_choice_and_fails_training_goes_on_without(not_for_xla, short_step, capfd):
+def test_where_xla_was_a_choice_and_fails_training_goes_on_without(
+    not_for_xla, one_device_short, capfd
+):
     learner, batches = not_for_xla
     learner.may_do_without_xla = True  # what xla="auto" means on a GPU
     scalars = learner.steps(batches, 1)
     assert "going on without XLA" in capfd.readouterr().err
-    expected, _ = short_step
+    expected, _ = one_device_short[1]
     # Factor scores among them: what the failed step had taken in was forgotten.
     for name, value in expected.items():
         assert float(scalars[name][0]) == pytest.approx(value, rel=1e-5), name
