@@ -10,12 +10,17 @@ def _import_tensorflow():
 
     They come before any log level counts, from C++, so that only the file descriptor can be caught.
     """
+    # Its converter for phones, which nothing here uses, would import JAX where that is installed.
+    had_jax = "jax" in sys.modules
+    sys.modules.setdefault("jax", None)
     with tempfile.TemporaryFile() as notes:
         stderr = os.dup(2)
         os.dup2(notes.fileno(), 2)
         try:
             import tensorflow  # noqa: F401
         finally:
+            if not had_jax:
+                del sys.modules["jax"]
             os.dup2(stderr, 2)
             os.close(stderr)
             notes.seek(0)

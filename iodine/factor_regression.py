@@ -1,7 +1,6 @@
 """Linear regression of the true factors from frozen latents (paper, Figure 5)."""
 
 import numpy as np
-from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from iodine.objects import true_values
 
@@ -20,6 +19,8 @@ def fit_and_score(regressor, train, test):
       {name: accuracy for a categorical factor (logistic regression), else R² averaged over the
       factor's values (least squares)}.
     """
+    from sklearn.linear_model import LinearRegression, LogisticRegression
+
     # The same scale for all latents, or the logistic regression's penalty would weigh them apart.
     mean, std = train["latents"].mean(axis=0), train["latents"].std(axis=0) + 1e-6
     x, x_test = (train["latents"] - mean) / std, (test["latents"] - mean) / std

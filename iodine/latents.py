@@ -5,8 +5,6 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.ticker import MaxNLocator
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
 
 from iodine.modules.overview import slot_colors
 from iodine.modules.tiles import (
@@ -117,6 +115,9 @@ def traversal_plot(model, info, b=0, num_slots=3, num_latents=5, size=0.62):
 
 def project(latents, seed=0):
     """Projects latents [objects, Z] to the plane, {"PCA": [objects, 2], "t-SNE": [objects, 2]}."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
     # scikit-learn wants fewer neighbours than points.
     perplexity = min(30.0, (len(latents) - 1) / 3)
     tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed)

@@ -1,4 +1,7 @@
-"""Four logical CPU devices for the whole session, so that tests can train on several."""
+"""Four logical CPU devices for the whole session, so that tests can train on several.
+
+The files that take longest come first, so that none is left for the end, when other cores are idle.
+"""
 
 import os
 
@@ -12,3 +15,29 @@ import iodine  # noqa: E402, F401
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
 )
+
+LONGEST = (
+    "test_workers",
+    "test_training",
+    "test_parity",
+    "test_stages",
+    "test_configs",
+    "test_runs",
+    "test_shipped_models",
+    "test_training_process",
+    "test_air_runs",
+    "test_benchmarks",
+    "test_visualize",
+    "test_convert_checkpoint",
+    "test_air",
+    "test_export_step",
+    "test_notebook",
+    "test_observers",
+)
+
+
+def pytest_collection_modifyitems(items):
+    def rank(item):
+        return LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST)
+
+    items.sort(key=rank)

@@ -30,7 +30,7 @@ def files(tmp_path_factory):
 
 
 def run(*words):
-    code, stdout, stderr = tiny.run(*words)
+    code, stdout, stderr = tiny.run_here(*words)
     assert code == 0, stderr
     return stdout
 

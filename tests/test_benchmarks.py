@@ -64,7 +64,7 @@ def test_a_layer_that_does_less_gives_values_and_gradients_of_the_full_one(name,
 
 
 def test_the_training_step_benchmark_prints_a_row_for_each_variant():
-    command = [sys.executable, "-m", "benchmarks.train_step", "shapes", "--batch-size", "1"]
+    command = [sys.executable, "-m", "benchmarks.train_step", "demo", "--batch-size", "1"]
     command += ["--repeats", "1", "--variants", "plain", "mixed_bfloat16"]
     result = subprocess.run(command, cwd=tiny.ROOT, capture_output=True, text=True, check=True)
     rows = [line for line in result.stdout.splitlines() if line.startswith("| ")][2:]
@@ -73,7 +73,7 @@ def test_the_training_step_benchmark_prints_a_row_for_each_variant():
 
 
 def test_seeds_trains_evaluates_and_draws_each_seed_once(tmp_path):
-    updates = tiny.arguments(stop_after_steps=2, eval_images=1, data__held_out=1)[1:]
+    updates = tiny.arguments(stop_after_steps=2, num_iters=1, eval_images=1, data__held_out=1)[1:]
     updates = [word for word in updates if not word.startswith("seed=")]
     out = tmp_path / "out"
     command = [sys.executable, "-m", "benchmarks.seeds", *updates, "--seeds", "0", "1"]

@@ -24,7 +24,7 @@ def small(config_name):
         config_name,
         {
             "batch_size": 2,
-            "num_iters": 3,
+            "num_iters": 2,
             "data.image_dim": [16, 16],
             "model.decoder.pixel_decoder.cnn_opt.output_channels": [4, 4, None],
             f"{encoder}.cnn_opt.output_channels": [4] * len(plan["cnn_opt"]["output_channels"]),

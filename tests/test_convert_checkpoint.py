@@ -202,19 +202,19 @@ def test_beta_powers_are_what_float32_multiplication_gives_and_never_denormal():
 
 def test_training_and_evaluation_go_on_from_a_converted_checkpoint(small, tmp_path):
     updates = {"checkpoint_dir": tmp_path / "ours", "data__cache": tmp_path}
-    code, stdout, stderr = tiny.run(
+    code, stdout, stderr = tiny.run_here(
         "convert", *tiny.arguments(reference_checkpoint=small[1], **updates)
     )
     assert code == 0, stderr
     assert f"of step 40 to '{tmp_path}/ours/ckpt-40'" in stdout
-    code, stdout, stderr = tiny.run(
+    code, stdout, stderr = tiny.run_here(
         *tiny.arguments(continue_run=True, stop_after_steps=42, **updates)
     )
     assert code == 0, stderr
     assert [line.split()[0] for line in stdout.splitlines()] == ["41", "42"]
     # What was converted, since two steps more have seen all scenes of the file.
     updates["checkpoint_dir"] = tmp_path / "ours" / "ckpt-40"
-    code, stdout, stderr = tiny.run("evaluate", *tiny.arguments(eval_images=2, **updates))
+    code, stdout, stderr = tiny.run_here("evaluate", *tiny.arguments(eval_images=2, **updates))
     assert code == 0, stderr
     assert "ari_nobg" in stdout
 

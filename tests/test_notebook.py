@@ -5,7 +5,6 @@ import io
 import json
 
 import nbformat
-import numpy as np
 import pytest
 from nbclient import NotebookClient
 from PIL import Image
@@ -21,13 +20,13 @@ def notebook():
 
 
 def figures(notebook):
-    """{source of a cell that plots: pixels of its figures}."""
+    """{source of a cell that plots: its figures}."""
     found = {}
     for cell in notebook.cells:
         if cell.cell_type == "code" and "plt.show()" in cell.source:
             data = [o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})]
             pictures = [Image.open(io.BytesIO(base64.b64decode(png))) for png in data]
-            found[cell.source] = [np.asarray(picture.convert("RGB")) for picture in pictures]
+            found[cell.source] = [picture.convert("RGB") for picture in pictures]
     return found
 
 
@@ -36,8 +35,8 @@ def check_figures(notebook):
     shown = figures(notebook)
     assert len(shown) == 13
     for source, pictures in shown.items():
-        (pixels,) = pictures
-        assert len(np.unique(pixels.astype(int) @ [65536, 256, 1])) > 3, source
+        (picture,) = pictures
+        assert picture.getcolors(3) is None, source
 
 
 def test_it_can_be_read_without_running_it(notebook):

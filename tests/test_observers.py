@@ -22,9 +22,9 @@ def train(observer, run_id, tmp_path):
     The observer has to give the run this id, which the checkpoint directory's name ends in.
     """
     arguments = tiny.arguments(
-        checkpoint_dir=tmp_path / "ckpt", stop_after_steps=2, data__cache=tmp_path
+        checkpoint_dir=tmp_path / "ckpt", stop_after_steps=2, num_iters=1, data__cache=tmp_path
     )
-    code, stdout, stderr = tiny.run(*observer, *arguments)
+    code, stdout, stderr = tiny.run_here(*observer, *arguments)
     assert code == 0, stderr
     assert "Traceback" not in stderr
     assert (tmp_path / f"ckpt_{run_id}" / "ckpt-2.index").exists()

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ import tensorflow as tf
 
 from iodine import checkpoints, runs
 from iodine.modules.utils import UserError
+from multi_object_datasets.generate import generate
 from tests import tiny
 from tests.test_command_line import error_line, run
 from tests.test_training_process import metrics_of, wait_for_step
@@ -23,9 +23,9 @@ def trained(tmp_path_factory):
     """Directory of a run of six steps, with checkpoints of steps 3 and 6."""
     directory = tmp_path_factory.mktemp("trained")
     words = tiny.arguments(
-        checkpoint_dir=directory / "c", stop_after_steps=6, data__cache=directory
+        checkpoint_dir=directory / "c", num_iters=1, stop_after_steps=6, data__cache=directory
     )
-    code, _, stderr = tiny.run(*words)
+    code, _, stderr = tiny.run_here(*words)
     assert code == 0, stderr
     return directory / "c_1"
 
@@ -36,9 +36,8 @@ def copied(trained, tmp_path):
 
 
 def words_for(directory, **updates):
-    return tiny.arguments(
-        **{"checkpoint_dir": directory, "data.cache": directory.parent, **updates}
-    )
+    place = {"checkpoint_dir": directory, "data.cache": directory.parent}
+    return tiny.arguments(**{**place, "num_iters": 1, **updates})
 
 
 # ---------------------------------------------------------------- which checkpoint
@@ -74,7 +73,7 @@ def test_a_run_whose_last_checkpoint_is_damaged_goes_on_from_the_one_before(copi
     data = copied / "ckpt-6.data-00000-of-00001"
     data.write_bytes(b"x" * data.stat().st_size)
     words = words_for(copied, continue_run=True, stop_after_steps=7)
-    code, stdout, stderr = tiny.run(*words)
+    code, stdout, stderr = tiny.run_here(*words)
     assert code == 0, stderr
     assert [line.split()[0] for line in stdout.splitlines() if "Loss" in line] == [*"4567"]
 
@@ -99,7 +98,7 @@ def test_a_checkpoint_remembers_seed_batch_size_config_and_data(trained):
 
 def test_going_on_with_another_batch_size_keeps_the_gradients_that_the_model_sees(copied):
     words = words_for(copied, continue_run=True, batch_size=4, stop_after_steps=7)
-    code, _, stderr = tiny.run(*words)
+    code, _, stderr = tiny.run_here(*words)
     assert code == 0, stderr
     assert checkpoints.read_record(str(copied / "ckpt-7"))["refinement_batch_size"] == 2
 
@@ -124,10 +123,13 @@ def test_what_differs_is_named_up_to_a_number():
 
 def test_scenes_that_a_model_was_trained_on_do_not_test_it(capsys, tmp_path):
     scenes = tmp_path / "scenes.tfrecords"
-    command = [sys.executable, "-m", "multi_object_datasets.generate", "tetrominoes"]
-    command += ["--num-examples", "12", "--seed", "0", "--out", str(scenes)]
-    subprocess.run(command, check=True, capture_output=True, cwd=tiny.ROOT)
-    words = {"data.path": scenes, "data.held_out": 4, "checkpoint_dir": tmp_path / "c"}
+    generate("tetrominoes", num_examples=12, seed=0, path=str(scenes), workers=1)
+    words = {
+        "data.path": scenes,
+        "data.held_out": 4,
+        "checkpoint_dir": tmp_path / "c",
+        "num_iters": 1,
+    }
     code, _, stderr = run(capsys, *tiny.arguments(**words, stop_after_steps=1))
     assert code == 0, stderr
     words |= {"checkpoint_dir": tmp_path / "c_1", "eval_images": 4}
@@ -143,19 +145,19 @@ def test_scenes_that_a_model_was_trained_on_do_not_test_it(capsys, tmp_path):
 
 
 def test_a_second_run_in_the_same_directory_is_refused_while_the_first_one_lasts(tmp_path):
-    words = tiny.arguments(checkpoint_dir=tmp_path / "c", save_checkpoint_steps=10**6)
+    words = tiny.arguments(checkpoint_dir=tmp_path / "c", num_iters=1, save_checkpoint_steps=10**6)
     first = tiny.start(*words, "stop_after_steps=1000000")
     wait_for_step(first, 1)
-    code, _, stderr = tiny.run(*words)
+    code, _, stderr = tiny.run_here(*words)
     assert code == 1
     assert f"error: another run is training in '{tmp_path / 'c_1'}'" in stderr
     first.send_signal(signal.SIGTERM)
     assert first.wait() == 143
-    words = tiny.arguments(checkpoint_dir=tmp_path / "c_1", continue_run=True)
+    words = words_for(tmp_path / "c_1", continue_run=True)
     going_on = tiny.start(*words, "stop_after_steps=1000000")
     step = checkpoints.step_of(checkpoints.latest_checkpoint(tmp_path / "c_1"))
     wait_for_step(going_on, step + 1)
-    code, _, stderr = tiny.run(*words)
+    code, _, stderr = tiny.run_here(*words)
     assert code == 1 and "another run is training" in stderr
     going_on.kill()
     going_on.wait()
@@ -166,11 +168,12 @@ def test_continue_run_auto_starts_and_then_goes_on(tmp_path):
     for stop_after_steps, run_id in ((3, 1), (6, 2)):
         words = tiny.arguments(
             checkpoint_dir=tmp_path / "c/",
+            num_iters=1,
             continue_run="auto",
             stop_after_steps=stop_after_steps,
             data__cache=tmp_path,
         )
-        code, _, stderr = tiny.run("-F", str(tmp_path / "runs"), *words)
+        code, _, stderr = tiny.run_here("-F", str(tmp_path / "runs"), *words)
         assert code == 0, stderr
         losses[run_id] = metrics_of(tmp_path / "runs", run_id)["loss"]
     assert list(losses[1]) == [1, 2, 3] and list(losses[2]) == [4, 5, 6]
@@ -188,7 +191,9 @@ def test_weights_are_not_exported_over_a_run(capsys, copied):
 
 
 def test_weights_that_spoil_the_next_step_are_taken_back(capsys, tmp_path):
-    words = tiny.arguments(checkpoint_dir=tmp_path / "c", learn_rate=1e30, save_checkpoint_steps=1)
+    words = tiny.arguments(
+        checkpoint_dir=tmp_path / "c", num_iters=1, learn_rate=1e30, save_checkpoint_steps=1
+    )
     line = error_line(capsys, *words)
     assert "the loss of step 2 is nan" in line and "last good checkpoint: None" in line
     assert not list((tmp_path / "c_1").glob("ckpt*"))
@@ -209,7 +214,7 @@ def test_an_event_file_that_cannot_be_written_costs_a_warning_alone(tmp_path):
     (tmp_path / "c_1").mkdir()
     # TensorBoard's writer makes its files in the run's directory: a limit on the size of any file
     # that still lets checkpoints through is not to be had, so a full device takes their place.
-    words = tiny.arguments(checkpoint_dir=tmp_path / "c", stop_after_steps=3)
+    words = tiny.arguments(checkpoint_dir=tmp_path / "c", num_iters=1, stop_after_steps=3)
     process = tiny.start(*words)
     wait_for_step(process, 1)
     for path in (tmp_path / "c_1").glob("events*"):
@@ -222,7 +227,7 @@ def test_an_event_file_that_cannot_be_written_costs_a_warning_alone(tmp_path):
 
 def test_each_line_is_in_the_file_as_soon_as_it_is_printed(tmp_path):
     with open(tmp_path / "log", "w") as log:
-        words = tiny.arguments(checkpoint_dir=tmp_path / "c", stop_after_steps=10**6)
+        words = tiny.arguments(checkpoint_dir=tmp_path / "c", num_iters=1, stop_after_steps=10**6)
         process = tiny.start(*words, stdout=log, environment={"PYTHONUNBUFFERED": ""})
         for line in process.stderr:
             if "Started" in line:
@@ -274,13 +279,11 @@ def test_a_missing_observer_package_is_named(tmp_path):
     assert ".[observers]" in stderr
 
 
-def test_a_broken_cluster_description_gets_a_line(tmp_path):
+def test_a_broken_cluster_description_gets_a_line(tmp_path, monkeypatch):
     cluster = {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}
     beyond = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 2}})
     for broken in ("{", "[3]", '{"cluster": 3}', beyond):
-        process = tiny.start(
-            *tiny.arguments(checkpoint_dir=tmp_path / "c"), environment={"TF_CONFIG": broken}
-        )
-        _, stderr = process.communicate(timeout=120)
-        assert process.returncode == 1 and "Traceback" not in stderr, stderr
+        monkeypatch.setenv("TF_CONFIG", broken)
+        code, _, stderr = tiny.run_here(*tiny.arguments(checkpoint_dir=tmp_path / "c"))
+        assert code == 1 and "Traceback" not in stderr, stderr
         assert "TF_CONFIG" in stderr

@@ -27,7 +27,7 @@ def test_a_shipped_model_evaluates_to_its_figures(folder, tmp_path):
     figures = json.loads((folder / "evaluation.json").read_text())
     measured = tmp_path / "evaluation.json"
     words = ["evaluate", "with", folder.name, f"data.path={scenes}", f"out={measured}"]
-    code, _, stderr = tiny.run(*words, "seed=0")
+    code, _, stderr = tiny.run_here(*words, "seed=0")
     assert code == 0, stderr
     measured = json.loads(measured.read_text())
     assert measured["num_images"] == figures["num_images"] == 320

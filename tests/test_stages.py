@@ -78,7 +78,7 @@ def finished(tmp_path_factory):
     """A run through all stages that nothing interrupted: its directory."""
     directory = tmp_path_factory.mktemp("stages")
     words = tiny.arguments(checkpoint_dir=directory / "c", stages=STAGES)
-    code, stdout, stderr = tiny.run("-F", str(directory / "runs"), *words)
+    code, stdout, stderr = tiny.run_here("-F", str(directory / "runs"), *words)
     assert code == 0, stderr
     (directory / "stdout").write_text(stdout)
     return directory
@@ -122,7 +122,7 @@ def test_a_run_killed_within_a_stage_or_at_its_end_resumes_bit_for_bit(
     process.wait()
     if saved:
         assert (tmp_path / "c" / f"{saved}.index").exists()
-    code, _, stderr = tiny.run("-F", str(tmp_path / "b"), *words)
+    code, _, stderr = tiny.run_here("-F", str(tmp_path / "b"), *words)
     assert code == 0, stderr
     resumed, uninterrupted = metrics_of(tmp_path / "b", 1), metrics_of(finished / "runs", 1)
     assert 9 in resumed["loss"] and (saved is None or 1 not in resumed["loss"])

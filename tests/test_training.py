@@ -16,6 +16,8 @@ from tests import tiny
 from tests.parity_cases import relative_error
 
 NUM_SCENES = 4
+# For what does not depend on how often a model refines: steps compile sooner.
+SHORT = {**tiny.UPDATES, "num_iters": 1}
 
 
 def random_batch():
@@ -34,9 +36,13 @@ def random_batch():
     }
 
 
-def train_on(num_devices, num_steps, updates=None, xla=False):
-    """Trains the tiny model on one batch: (scalars of the last step, {name: variable's value})."""
-    config = get_config("tetrominoes", {**tiny.UPDATES, **(updates or {})})
+def train_on(num_devices, steps, updates=tiny.UPDATES, xla=False):
+    """Trains the tiny model on one batch as far as the last of some steps.
+
+    Returns:
+      {step: (its scalars, {name: variable's value after it})}.
+    """
+    config = get_config("tetrominoes", updates)
     strategy = tf.distribute.get_strategy()
     if num_devices > 1:
         # TensorFlow's collectives allow one group of devices a process, and here come several.
@@ -51,16 +57,19 @@ def train_on(num_devices, num_steps, updates=None, xla=False):
     learner = Learner(model, optimizer, Progress(model, 3), strategy, xla)
     dataset = tf.data.Dataset.from_tensors(random_batch()).repeat()
     batches = devices.distribute(strategy, dataset)
-    for _ in range(num_steps):
+    results = {}
+    for step in range(1, max(steps) + 1):
         scalars = learner.step(next(batches))
-    values = {i: tf.convert_to_tensor(v).numpy() for i, v in enumerate(model.variables)}
-    return {name: float(value) for name, value in scalars.items()}, values
+        if step in steps:
+            values = {i: tf.convert_to_tensor(v).numpy() for i, v in enumerate(model.variables)}
+            results[step] = {name: float(value) for name, value in scalars.items()}, values
+    return results
 
 
 @pytest.mark.parametrize("option", [{"rematerialize": True}])
 def test_rematerialization_changes_no_step(one_device, option):
     expected_scalars, expected = one_device[1]
-    scalars, values = train_on(1, 1, option)
+    scalars, values = train_on(1, [1], {**tiny.UPDATES, **option})[1]
     assert scalars["loss/total"] == pytest.approx(expected_scalars["loss/total"], rel=1e-6)
     for i, value in values.items():
         assert relative_error(value, expected[i]) < 1e-5
@@ -68,28 +77,37 @@ def test_rematerialization_changes_no_step(one_device, option):
 
 @pytest.fixture(scope="module")
 def one_device():
-    return {steps: train_on(1, steps) for steps in (1, 5)}
+    return train_on(1, [1, 2, 5])
 
 
-def test_a_step_on_two_devices_is_the_step_on_one(one_device):
-    expected_scalars, expected = one_device[1]
-    scalars, values = train_on(2, 1)
+@pytest.fixture(scope="module")
+def one_device_short():
+    return train_on(1, [1, 5], SHORT)
+
+
+@pytest.mark.parametrize(
+    "num_devices, updates, on_one",
+    [(2, tiny.UPDATES, "one_device"), (4, SHORT, "one_device_short")],
+    ids=["2", "4"],
+)
+def test_a_step_and_five_steps_on_several_devices_are_those_on_one(
+    request, num_devices, updates, on_one
+):
+    results, on_one = train_on(num_devices, [1, 5], updates), request.getfixturevalue(on_one)
+    expected_scalars, expected = on_one[1]
+    scalars, values = results[1]
     for name, value in scalars.items():
         assert value == pytest.approx(expected_scalars[name], rel=1e-4, abs=1e-5), name
     for i, value in values.items():
         assert relative_error(value, expected[i]) < 1e-5
-
-
-@pytest.mark.parametrize("num_devices", [2, 4])
-def test_five_steps_on_several_devices_give_the_variables_of_one(one_device, num_devices):
-    _, expected = one_device[5]
-    _, values = train_on(num_devices, 5)
+    _, expected = on_one[5]
+    _, values = results[5]
     for i, value in values.items():
         assert relative_error(value, expected[i]) < 1e-4
 
 
 def test_several_steps_in_one_call_are_those_steps_one_by_one():
-    config = get_config("tetrominoes", tiny.UPDATES)
+    config = get_config("tetrominoes", SHORT)
     results = []
     for steps_per_call in (1, 3):
         tf.random.set_seed(0)
@@ -103,17 +121,17 @@ def test_several_steps_in_one_call_are_those_steps_one_by_one():
     np.testing.assert_allclose(results[1], results[0], rtol=1e-6)
 
 
-def test_a_step_that_xla_compiles_is_the_same_step(one_device):
-    expected_scalars, expected = one_device[1]
-    scalars, values = train_on(1, 1, xla=True)
+def test_a_step_that_xla_compiles_is_the_same_step(one_device_short):
+    expected_scalars, expected = one_device_short[1]
+    scalars, values = train_on(1, [1], SHORT, xla=True)[1]
     assert scalars["loss/total"] == pytest.approx(expected_scalars["loss/total"], rel=1e-5)
     for i, value in values.items():
         assert relative_error(value, expected[i]) < 1e-3
 
 
-def test_xla_compiles_a_step_on_two_devices_to_the_same_step(one_device):
-    expected_scalars, expected = one_device[1]
-    scalars, values = train_on(2, 1, xla=True)
+def test_xla_compiles_a_step_on_two_devices_to_the_same_step(one_device_short):
+    expected_scalars, expected = one_device_short[1]
+    scalars, values = train_on(2, [1], SHORT, xla=True)[1]
     for name, value in scalars.items():
         assert value == pytest.approx(expected_scalars[name], rel=1e-4, abs=1e-5), name
     for i, value in values.items():
@@ -133,7 +151,7 @@ class NotForXla(IODINE):
 @pytest.fixture
 def not_for_xla():
     """A learner whose step XLA cannot compile, and batches for it."""
-    config = get_config("tetrominoes", tiny.UPDATES)
+    config = get_config("tetrominoes", SHORT)
     tf.random.set_seed(0)
     model, optimizer = build(config["model"]), build(config["optimizer"])
     model.__class__ = NotForXla
@@ -149,21 +167,22 @@ def test_where_xla_was_asked_for_and_fails_that_is_an_error(not_for_xla):
         learner.steps(batches, 1)
 
 
-def test_where_xla_was_a_choice_and_fails_training_goes_on_without(not_for_xla, one_device, capfd):
+def test_where_xla_was_a_choice_and_fails_training_goes_on_without(
+    not_for_xla, one_device_short, capfd
+):
     learner, batches = not_for_xla
     learner.may_do_without_xla = True  # what xla="auto" means on a GPU
     scalars = learner.steps(batches, 1)
     assert "going on without XLA" in capfd.readouterr().err
-    expected, _ = one_device[1]
+    expected, _ = one_device_short[1]
     # Factor scores among them: what the failed step had taken in was forgotten.
     for name, value in expected.items():
         assert float(scalars[name][0]) == pytest.approx(value, rel=1e-5), name
     assert int(learner.optimizer.step) == 1 and int(learner.progress.count) == 1
 
 
-def test_noise_depends_on_seed_and_step_alone():
-    first, second = train_on(1, 2), train_on(1, 2)
-    assert first[0] == second[0]
+def test_noise_depends_on_seed_and_step_alone(one_device):
+    assert train_on(1, [2])[2][0] == one_device[2][0]
 
 
 class Loop:
@@ -171,7 +190,7 @@ class Loop:
 
     def __init__(self, directory, **updates):
         self.directory = str(directory)
-        self.config = get_config("tetrominoes", {**tiny.UPDATES, **updates})
+        self.config = get_config("tetrominoes", {**SHORT, **updates})
         tf.random.set_seed(0)
         self.model = build(self.config["model"])
         self.optimizer = build(self.config["optimizer"])

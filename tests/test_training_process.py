@@ -24,9 +24,8 @@ def metrics_of(observer_directory, run_id):
 def finished(tmp_path_factory):
     """A run of 12 steps that nothing interrupted: its directory."""
     directory = tmp_path_factory.mktemp("finished")
-    code, stdout, stderr = tiny.run(
-        "-F", str(directory / "runs"), *tiny.arguments(checkpoint_dir=directory / "ckpt")
-    )
+    words = tiny.arguments(checkpoint_dir=directory / "ckpt", num_iters=1)
+    code, stdout, stderr = tiny.run("-F", str(directory / "runs"), *words)
     assert code == 0, stderr
     (directory / "stdout").write_text(stdout)
     return directory
@@ -42,10 +41,10 @@ def wait_for_step(process, step):
 
 def resume(checkpoint_dir, observer_directory):
     """Continues a run to step 12 and returns the losses and ARIs that it logged."""
-    code, _, stderr = tiny.run(
+    code, _, stderr = tiny.run_here(
         "-F",
         str(observer_directory),
-        *tiny.arguments(checkpoint_dir=checkpoint_dir, continue_run=True, seed=99),
+        *tiny.arguments(checkpoint_dir=checkpoint_dir, continue_run=True, num_iters=1, seed=99),
     )
     assert code == 0, stderr
     return metrics_of(observer_directory, 1)
@@ -76,7 +75,7 @@ def test_on_a_terminal_a_bar_shows_speed_loss_and_ari_and_in_a_pipe_none(finishe
     assert "images_s" not in (finished / "stdout").read_text()
     terminal, process_side = pty.openpty()
     termios.tcsetwinsize(process_side, (40, 140))  # rows and columns
-    words = tiny.arguments(checkpoint_dir=tmp_path / "c", stop_after_steps=3)
+    words = tiny.arguments(checkpoint_dir=tmp_path / "c", num_iters=1, stop_after_steps=3)
     words = ["-F", str(tmp_path / "runs"), *words]
     process = tiny.start(*words, stdout=process_side, stderr=process_side)
     os.close(process_side)
@@ -96,15 +95,18 @@ def test_on_a_terminal_a_bar_shows_speed_loss_and_ari_and_in_a_pipe_none(finishe
     assert "Loss:" in kept and "images_s" not in kept
 
 
-def test_tensorflows_notes_come_once():
-    command = [sys.executable, "-c", "import iodine"]
+def test_tensorflows_notes_come_once_and_jax_is_left_to_those_who_use_it():
+    program = "import sys, iodine; print('jax' in sys.modules); import jax.numpy"
+    command = [sys.executable, "-c", program]
     notes = subprocess.run(command, cwd=tiny.ROOT, capture_output=True, text=True, check=True)
+    assert notes.stdout == "False\n"
     texts = [line.rpartition("] ")[2] for line in notes.stderr.splitlines()]
     assert texts and len(texts) == len(set(texts))
 
 
 def test_a_killed_run_resumes_bit_for_bit(finished, tmp_path):
-    process = tiny.start("-F", str(tmp_path / "a"), *tiny.arguments(checkpoint_dir=tmp_path / "c"))
+    words = tiny.arguments(checkpoint_dir=tmp_path / "c", num_iters=1)
+    process = tiny.start("-F", str(tmp_path / "a"), *words)
     wait_for_step(process, 8)
     process.kill()
     process.wait()
@@ -119,7 +121,7 @@ def test_a_killed_run_resumes_bit_for_bit(finished, tmp_path):
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_finishes_the_step_saves_and_ends_the_run(finished, tmp_path, number, code):
-    arguments = tiny.arguments(checkpoint_dir=tmp_path / "c", stop_after_steps=100000)
+    arguments = tiny.arguments(checkpoint_dir=tmp_path / "c", num_iters=1, stop_after_steps=100000)
     process = tiny.start("-F", str(tmp_path / "a"), *arguments)
     wait_for_step(process, 4)
     process.send_signal(number)

@@ -1,4 +1,4 @@
-"""The visualize command, run as people run it."""
+"""The visualize command, as people call it."""
 
 import re
 
@@ -21,15 +21,16 @@ SCENE_FIGURES = [
 def visualize(**updates):
     """Runs the command: (exit code, stdout, stderr)."""
     arguments = tiny.arguments(checkpoint_dir=trained.checkpoint_dir(), **updates)
-    return tiny.run("visualize", *arguments)
+    return tiny.run_here("visualize", *arguments)
 
 
 def check_report(directory, names):
     """Checks that exactly these figures are there, not blank, and that the page has them inside."""
     assert sorted(path.name for path in directory.iterdir()) == sorted([*names, "report.html"])
     for name in names:
-        pixels = np.asarray(Image.open(directory / name).convert("RGB"))
-        assert pixels.shape[1] >= 800 and len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50, name
+        picture = Image.open(directory / name).convert("RGB")
+        # Colours are counted up to a number alone.
+        assert picture.width >= 800 and picture.getcolors(50) is None, name
     page = (directory / "report.html").read_text(encoding="utf-8")
     sources = re.findall(r'src="([^"]*)"', page)
     assert len(sources) == len(names)
@@ -61,34 +62,36 @@ def pictures(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("named", ["a list", "a folder"])
-def test_pictures_are_shown_without_the_data_set(tmp_path, pictures, named):
-    image = f'["{pictures}/wide.jpg", "{pictures}/[a].png"]' if named == "a list" else pictures
+def test_a_list_of_pictures_is_shown_without_the_data_set(tmp_path, pictures):
     out = tmp_path / "report"
+    image = f'["{pictures}/wide.jpg", "{pictures}/[a].png"]'
     code, stdout, stderr = visualize(image=image, out=out, data__path="nowhere")
     assert code == 0, stderr
     page = check_report(out, SCENE_FIGURES)
-    assert "foreground ARI" not in page and "mask.png" not in page and "a.png" in page
-    if named == "a list":
-        assert "wide.jpg" in page
-    else:
-        assert "8 of 9 pictures; `segment` takes them all" in page
-        assert "h.png" in page and "wide.jpg" not in page
+    assert "foreground ARI" not in page and "mask.png" not in page
+    assert "wide.jpg" in page and "a.png" in page
+    assert "b.png" not in page
 
 
-def test_a_file_that_is_no_picture_is_refused_or_skipped(tmp_path, pictures):
-    (pictures / "a.png").write_text("no picture")
-    code, _, stderr = visualize(image=pictures, out=tmp_path / "report")
+def test_a_folders_first_pictures_are_shown_and_what_is_no_picture_is_refused_or_skipped(
+    tmp_path, pictures
+):
+    (pictures / "aa.png").write_text("no picture")
+    out = tmp_path / "report"
+    code, _, stderr = visualize(image=pictures, out=out, data__path="nowhere")
     assert code == 1
     line = stderr.splitlines()[-1]
-    assert line.startswith(f"error: {pictures}/a.png: cannot read the picture")
+    assert line.startswith(f"error: {pictures}/aa.png: cannot read the picture")
     assert line.endswith("(data.on_error=skip leaves it out)")
     assert "Traceback" not in stderr
-    assert not (tmp_path / "report").exists()
+    assert not out.exists()
 
-    words = {"image": pictures, "out": tmp_path / "report", "data__on_error": "skip"}
+    words = {"image": pictures, "out": out, "data__path": "nowhere", "data__on_error": "skip"}
     code, _, stderr = visualize(**words)
     assert code == 0, stderr
-    assert f"skipped {pictures}/a.png: cannot read the picture" in stderr
-    page = check_report(tmp_path / "report", SCENE_FIGURES)
-    assert "a.png" not in page and "wide.jpg" in page
+    assert f"skipped {pictures}/aa.png: cannot read the picture" in stderr
+    page = check_report(out, SCENE_FIGURES)
+    assert "foreground ARI" not in page and "mask.png" not in page
+    assert "8 of 10 pictures; `segment` takes them all" in page
+    assert "aa.png" not in page and "wide.jpg" not in page
+    assert "a.png" in page and "h.png" in page

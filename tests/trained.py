@@ -1,4 +1,4 @@
-"""A tiny tetrominoes model that a process of its own trained, once for all tests that show it."""
+"""A tiny tetrominoes model, trained once for all tests of a process that show it."""
 
 import functools
 import tempfile
@@ -20,7 +20,7 @@ def run():
         "stop_after_steps": NUM_STEPS,
         "save_images_steps": 1,
     }
-    code, stdout, stderr = tiny.run(*tiny.arguments(**updates))
+    code, stdout, stderr = tiny.run_here(*tiny.arguments(**updates))
     assert code == 0, stderr
     return directory, stdout
 
