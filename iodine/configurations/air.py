@@ -4,12 +4,18 @@ from iodine.configurations.named_config import named_config
 from iodine.configurations.plans import data_plan
 
 NUM_TEST_SCENES = 10000
+# Three times the published rate counts after a quarter of the steps; less at the end.
+STAGES = [
+    {"until": 12000},
+    {"until": 16000, "learn_rate": 0.0001},
+    {"until": 20000, "learn_rate": 0.00003},
+]
 ENTRIES = {
     "n_z": 50,
     "num_components": 4,  # the background and three objects, one a step
     "batch_size": 64,
-    "learn_rate": 0.0001,
-    "stop_after_steps": 20000,
+    "learn_rate": 0.0003,
+    "stages": STAGES,
     "save_summaries_steps": 100,
     "eval_images": NUM_TEST_SCENES,
 }
