@@ -12,11 +12,18 @@ from tests.parity_cases import relative_error
 
 B, L, H, W = 4, 4, 16, 12
 TINY_AIR = {"n_z": 2, "model.patch_dim": [4, 5], "model.lstm_size": 5, "model.hidden_size": 6}
+TINY_SLOT_ATTENTION = {
+    "n_z": 6,
+    "model.encoder_channels": [4, 5],
+    "model.decoder_channels": [4, 4],
+    "model.decoder_strides": [1, 1],
+}
 
 # Name: (named config, updates that make it small, channels of its images).
 MODELS = {
     "IODINE": ("tetrominoes", {k: v for k, v in tiny.UPDATES.items() if k != "seed"}, 3),
     "AIR": ("air", TINY_AIR, 1),
+    "Slot Attention": ("slot_attention_tetrominoes", TINY_SLOT_ATTENTION, 3),
 }
 
 

@@ -10,6 +10,11 @@ from iodine.configurations.demo import demo
 from iodine.configurations.multi_dsprites import multi_dsprites, multi_dsprites_binarized
 from iodine.configurations.objects_room import objects_room, sequences
 from iodine.configurations.shapes import shapes
+from iodine.configurations.slot_attention import (
+    slot_attention_clevr6,
+    slot_attention_multi_dsprites,
+    slot_attention_tetrominoes,
+)
 from iodine.configurations.tetrominoes import tetrominoes, tetrominoes_fast
 
 __all__ = ["NAMED_CONFIGS", "base"]
@@ -30,4 +35,7 @@ NAMED_CONFIGS = (
     air,
     air_small,
     air_dsprites,
+    slot_attention_tetrominoes,
+    slot_attention_multi_dsprites,
+    slot_attention_clevr6,
 )
