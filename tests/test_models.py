@@ -18,12 +18,22 @@ TINY_SLOT_ATTENTION = {
     "model.decoder_channels": [4, 4],
     "model.decoder_strides": [1, 1],
 }
+TINY_MONET = {
+    "n_z": 5,
+    "model.attention_channels": [3, 4],
+    "model.attention_mlp_size": 6,
+    "model.encoder_channels": [3, 4],
+    "model.decoder_channels": [4, 4],
+    # A mask logit's bias has no effect, and Adam would make steps of the rounding of its gradient.
+    "optimizer.epsilon": 1e-3,
+}
 
 # Name: (named config, updates that make it small, channels of its images).
 MODELS = {
     "IODINE": ("tetrominoes", {k: v for k, v in tiny.UPDATES.items() if k != "seed"}, 3),
     "AIR": ("air", TINY_AIR, 1),
     "Slot Attention": ("slot_attention_tetrominoes", TINY_SLOT_ATTENTION, 3),
+    "MONet": ("monet_tetrominoes", TINY_MONET, 3),
 }
 
 

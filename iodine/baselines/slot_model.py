@@ -29,10 +29,14 @@ class SlotModel(Model):
       rematerialize: has to be False: inference takes no gradients, whose memory could be spared.
       num_background: as in `Model`.
 
+    Attributes:
+      has_one_size: whether networks are made for the size of the pictures.
+
     Raises:
       UserError: for a value that is none of these.
     """
 
+    has_one_size = False
     # Next to an error of pixels, that of positions would hide all.
     PRINTED: ClassVar = {**Model.PRINTED, "loss": ("Loss", "loss/slots")}
 
@@ -103,6 +107,11 @@ class SlotModel(Model):
             )
         # Sonnet runs a module's first call in float32, whatever the precision.
         self.initialize(image.shape[2:])
+        if self.has_one_size and image.shape[2:] != self.image_shape:
+            raise UserError(
+                f"pictures of {list(image.shape[2:])}, but the model was made for "
+                f"{list(self.image_shape)}: set data.image_dim"
+            )
         return image[:, 0]
 
     def _metrics(self, data, state):

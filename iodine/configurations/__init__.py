@@ -7,6 +7,7 @@ from iodine.configurations.air import air, air_dsprites, air_small
 from iodine.configurations.base import base
 from iodine.configurations.clevr import clevr, clevr6, clevr6_grayscale
 from iodine.configurations.demo import demo
+from iodine.configurations.monet import monet_clevr6, monet_multi_dsprites, monet_tetrominoes
 from iodine.configurations.multi_dsprites import multi_dsprites, multi_dsprites_binarized
 from iodine.configurations.objects_room import objects_room, sequences
 from iodine.configurations.shapes import shapes
@@ -38,4 +39,7 @@ NAMED_CONFIGS = (
     slot_attention_tetrominoes,
     slot_attention_multi_dsprites,
     slot_attention_clevr6,
+    monet_tetrominoes,
+    monet_multi_dsprites,
+    monet_clevr6,
 )
