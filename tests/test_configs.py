@@ -16,6 +16,7 @@ SMALL = {
     "air": {"n_z": 4, "model.lstm_size": 8, "model.hidden_size": 8, "model.bound_draws": 10},
     "monet": {"model.attention_channels": [4, 4], "model.encoder_channels": [4, 4]}
     | {"model.encoder_mlp_size": 8, "model.decoder_channels": [4, 4]},
+    "rnn": {"n_z": 8, "num_iters": 3, "model.mlp_size": 8},
     "slot": {"model.encoder_channels": [4, 4], "model.decoder_channels": [4] * 5}
     | {"model.decoder_strides": [2, 1, 1, 1, 1]},
 }

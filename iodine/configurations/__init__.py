@@ -10,6 +10,7 @@ from iodine.configurations.demo import demo
 from iodine.configurations.monet import monet_clevr6, monet_multi_dsprites, monet_tetrominoes
 from iodine.configurations.multi_dsprites import multi_dsprites, multi_dsprites_binarized
 from iodine.configurations.objects_room import objects_room, sequences
+from iodine.configurations.rnn_nem import rnn_nem_multi_dsprites, rnn_nem_shapes
 from iodine.configurations.shapes import shapes
 from iodine.configurations.slot_attention import (
     slot_attention_clevr6,
@@ -42,4 +43,6 @@ NAMED_CONFIGS = (
     monet_tetrominoes,
     monet_multi_dsprites,
     monet_clevr6,
+    rnn_nem_shapes,
+    rnn_nem_multi_dsprites,
 )
