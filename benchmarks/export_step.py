@@ -106,7 +106,7 @@ def state_variables(model, optimizer):
     """Returns what the exported step trains.
 
     Args:
-      model: an `IODINE` whose variables have been created.
+      model: a `Model` whose variables have been created.
       optimizer: an `iodine.optimizer.Adam`; its moments are made if need be.
 
     Returns:
@@ -122,6 +122,11 @@ def state_variables(model, optimizer):
     return params, m, v
 
 
+def is_sequential(model):
+    """Whether a `Model` takes several frames, as `IODINE` may."""
+    return getattr(model, "sequential", False)
+
+
 def pure_gradients(model, variables, images_spec):
     """Returns the model's gradients as a function of its parameters.
 
@@ -130,23 +135,24 @@ def pure_gradients(model, variables, images_spec):
     read of one into a constant, for which parameters can be put in.
 
     Args:
-      model: an `IODINE` whose variables have been created.
+      model: a `Model` whose variables have been created.
       variables: {key: variable} to differentiate with respect to.
       images_spec: uint8 [B, H, W, C], or [B, T, H, W, C] of sequences.
 
     Returns:
       Function of (params {key: tensor}, images, noise) that gives (gradients {key: tensor},
-      metrics loss, recons, kl, mse); to be called while tracing.
+      metrics loss, recons, kl, mse, NaN where the model has none); to be called while tracing.
     """
 
     def gradients_of_variables(images, noise):
         images = tf.cast(images, tf.float32) / 255.0
-        images = images if model.sequential else images[:, None]  # [B, frames, H, W, C]
+        images = images if is_sequential(model) else images[:, None]  # [B, frames, H, W, C]
         with tf.GradientTape() as tape:
             loss, scalars, _ = model({"image": images}, noise)
         gradients = tape.gradient(loss, list(variables.values()), unconnected_gradients="zero")
-        metrics = [loss, scalars["loss/recons"], scalars["loss/kl"], scalars["loss/mse"]]
-        return gradients, metrics
+        nothing = tf.constant(np.nan)
+        others = [scalars.get(f"loss/{name}", nothing) for name in METRICS[1:-1]]
+        return gradients, [loss, *others]
 
     noise_spec = tf.TensorSpec(model.noise_shape(images_spec.shape[0]))
     traced = tf.function(gradients_of_variables, autograph=False).get_concrete_function(
@@ -176,7 +182,7 @@ def training_step(model, optimizer, images_spec):
     """Returns the training step as a pure function, to be called while tracing.
 
     Args:
-      model: an `IODINE` whose variables have been created.
+      model: a `Model` whose variables have been created.
       optimizer: an `iodine.optimizer.Adam`.
       images_spec: as for `pure_gradients`.
 
@@ -190,9 +196,10 @@ def training_step(model, optimizer, images_spec):
         keys = list(params)
         noise = standard_normal(model.noise_shape(images_spec.shape[0]), tf.stack([seed, step]))
         gradients, metrics = gradients_of(params, images, noise)
-        gradients, norm = tf.clip_by_global_norm(
-            [gradients[key] for key in keys], model.max_gradient_norm
-        )
+        gradients = [gradients[key] for key in keys]
+        norm = tf.linalg.global_norm(gradients)
+        if model.max_gradient_norm is not None:
+            gradients, _ = tf.clip_by_global_norm(gradients, model.max_gradient_norm, norm)
         state = [[values[key] for key in keys] for values in (params, m, v)]
         state = [dict(zip(keys, values)) for values in optimizer.update(gradients, *state, step)]
         return *state, step + 1, tf.stack([*metrics, norm])
@@ -238,7 +245,7 @@ def export(name, overrides, out, checkpoint, num_images, float32, stage=None):
     if checkpoint is not None:
         path = checkpoints.latest_checkpoint(checkpoint)
         checkpoints.restore(path, model=model, optimizer=optimizer, progress=progress)
-    frames = [model.num_iters + 1] if model.sequential else []
+    frames = [model.num_iters + 1] if is_sequential(model) else []
     images_spec = tf.TensorSpec([config["batch_size"], *frames, *dataset.image_shape], tf.uint8)
     images = None if num_images is None else first_images(dataset, config["seed"], num_images)
 

@@ -81,6 +81,10 @@ VARIANTS = {
 }
 
 
+# Of models that have no layers to do in full, or whose layers are not those above.
+OTHER_VARIANTS = ("default", "mixed_bfloat16", TWO_DEVICES)
+
+
 def gflop_per_image(config):
     """Work of a training step an image, by the formula above."""
     model, data = config["model"], config["data"]
@@ -143,7 +147,8 @@ def measure_variant(name, variant, batch_size, num_repeats, updates):
     for layer in full_layers:
         setattr(networks, layer, FULL_LAYERS[layer])
     config = get_config(name, {"batch_size": batch_size, **updates, **variant_updates})
-    config["model"]["factor_evaluator"] = None
+    if "factor_evaluator" in config["model"]:
+        config["model"]["factor_evaluator"] = None
     strategy = tf.distribute.get_strategy()
     if variant == TWO_DEVICES:
         (cpu,) = tf.config.list_physical_devices("CPU")
@@ -151,7 +156,7 @@ def measure_variant(name, variant, batch_size, num_repeats, updates):
             cpu, [tf.config.LogicalDeviceConfiguration()] * 2
         )
         strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    image_shape = (*config["data"]["image_dim"], 3)
+    image_shape = build(config["data"]).image_shape
     with devices.replica_local_variables(strategy):
         model, optimizer = build(config["model"]), build(config["optimizer"])
         model.initialize(image_shape)
@@ -178,25 +183,32 @@ def run_in_process(name, variant, batch_size, num_repeats, updates=None):
 
 
 def report(name, batch_size, num_repeats, variants):
-    """Prints the table of one config."""
+    """Prints the table of one config; of models but IODINE, those of OTHER_VARIANTS alone."""
     config = get_config(name, {"batch_size": batch_size})
-    gflop = gflop_per_image(config)
-    rates = {t: convolution_rate(config, batch_size, t) for t in (tf.float32, tf.bfloat16)}
-    print(f"\n{name}, batch {batch_size}: {gflop:.1f} GFLOP an image; convolutions at ", end="")
-    print(f"{rates[tf.float32]:.0f} (float32) and {rates[tf.bfloat16]:.0f} GFLOP/s (bfloat16)")
-    print("| variant | images/s | s/step | peak GB | share of rate | against plain |")
+    share = None
+    print(f"\n{name}, batch {batch_size}", end="")
+    if config["model"]["constructor"].endswith(".IODINE"):
+        gflop = gflop_per_image(config)
+        rates = {t: convolution_rate(config, batch_size, t) for t in (tf.float32, tf.bfloat16)}
+        share = {t: gflop / rate for t, rate in rates.items()}
+        print(f": {gflop:.1f} GFLOP an image; convolutions at ", end="")
+        print(f"{rates[tf.float32]:.0f} (float32) and {rates[tf.bfloat16]:.0f} GFLOP/s (bfloat16)")
+    else:
+        variants = [variant for variant in variants if variant in OTHER_VARIANTS]
+        print()
+    print("| variant | images/s | s/step | peak GB | share of rate | against the first |")
     print("| --- | --- | --- | --- | --- | --- |")
-    plain = None
+    first = None
     for variant in variants:
         if variant == TWO_DEVICES and batch_size % 2:
             continue
         result = run_in_process(name, variant, batch_size, num_repeats)
         speed = batch_size / result["seconds"]
-        plain = plain or speed
-        rate = rates[tf.bfloat16 if "bfloat16" in variant else tf.float32]
+        first = first or speed
+        dtype = tf.bfloat16 if "bfloat16" in variant else tf.float32
         print(
             f"| {variant} | {speed:.2f} | {result['seconds']:.3f} | {result['peak_gb']:.2f} "
-            f"| {speed * gflop / rate:.0%} | {speed / plain:.2f} |",
+            f"| {f'{speed * share[dtype]:.0%}' if share else '–'} | {speed / first:.2f} |",
             flush=True,
         )
 

@@ -15,11 +15,13 @@ from multi_object_datasets.segmentation_measures import segmentation_measures
 def select_metrics(info):
     """Picks the metrics, {name: [B, T]}, of what `model.eval` returned.
 
-    Those are its metrics, and its losses of each image; kl is summed over slots.
+    Those are its metrics, and its losses of each image; those of each slot are summed.
     """
-    losses = {name: info["losses"][name] for name in ("recons", "kl") if name in info["losses"]}
-    if "kl" in losses:
-        losses["kl"] = tf.reduce_sum(losses["kl"], axis=-1)
+    losses = {
+        name: tf.reduce_sum(loss, axis=-1) if len(loss.shape) == 3 else loss
+        for name, loss in info["losses"].items()
+        if name not in ("total", "factor")
+    }
     return {**info["metrics"], **losses}
 
 

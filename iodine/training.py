@@ -29,6 +29,11 @@ class WorkerLost(Exception):
     """Another worker of the cluster is gone, so that no step can be finished."""
 
 
+def _loss(value):
+    """A loss in digits that tell nats as well as mean squared errors apart."""
+    return f"{value:.2f}" if abs(value) >= 1.0 else f"{value:.5f}"
+
+
 def format_means(step, means, printed):
     """The line that is printed about a step.
 
@@ -38,7 +43,7 @@ def format_means(step, means, printed):
       printed: the model's `PRINTED`.
     """
     loss, *others = [(f"{printed[name][0]}:", value) for name, value in means.items()]
-    line = f"{step:>6d} {loss[0]} {loss[1]: >12.2f}"
+    line = f"{step:>6d} {loss[0]} {_loss(loss[1]): >12}"
     return "\t\t".join([line, *[f"{label}{value: >6.2f}" for label, value in others]])
 
 
@@ -88,7 +93,7 @@ class ProgressBar:
         if now - self.drawn > BAR_SECONDS:
             self.drawn = now
             figures = {
-                name: f"{float(scalars[scalar][-1]):.2f}"
+                name: _loss(float(scalars[scalar][-1]))
                 for name, (_, scalar) in printed.items()
                 if scalar in scalars
             }

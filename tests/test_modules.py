@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from iodine import devices
-from iodine.baselines import air_networks
+from iodine.baselines import air_networks, monet_networks, slot_attention
 from iodine.modules import decoder, distribution, factor_eval, networks, refinement
 
 N, B, K, Z = 2, 2, 3, 4
@@ -126,6 +126,31 @@ MODULES = {
     "AIR PatchDecoder": (
         lambda: air_networks.PatchDecoder((4, 5), 6),
         lambda m: m(normal(N, Z)),
+    ),
+    "SlotAttention": (
+        lambda: slot_attention.SlotAttention(Z, 5),
+        lambda m: m(normal(B, 6, 7), normal(B, K, Z), 2),
+    ),
+    "Slot Attention's Encoder": (
+        lambda: slot_attention.Encoder([4, 5]),
+        lambda m: m(normal(*IMAGE)),
+    ),
+    "Slot Attention's Decoder": (
+        lambda: slot_attention.Decoder([3, 3], [1, 1], Z),
+        lambda m: m(normal(N, Z), (7, 9, 4)),
+    ),
+    "Slot Attention's Decoder of strides": (
+        lambda: slot_attention.Decoder([3, 3], [2, 1], Z),
+        lambda m: m(normal(N, Z), (7, 9, 4)),
+    ),
+    "MONet's UNet": (lambda: monet_networks.UNet([3, 4, 5], 6), lambda m: m(normal(*IMAGE))),
+    "MONet's ComponentEncoder": (
+        lambda: monet_networks.ComponentEncoder([3, 4], 6, Z),
+        lambda m: m(normal(B, 9, 8, 3), normal(B, K, 9, 8, 1)),
+    ),
+    "MONet's ComponentDecoder": (
+        lambda: monet_networks.ComponentDecoder([3, 4], 5),
+        lambda m: m(normal(N, Z), 7, 9),
     ),
     "FactorRegressor": (lambda: factor_eval.FactorRegressor(MAPPING), regressor_call),
 }

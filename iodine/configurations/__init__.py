@@ -7,9 +7,16 @@ from iodine.configurations.air import air, air_dsprites, air_small
 from iodine.configurations.base import base
 from iodine.configurations.clevr import clevr, clevr6, clevr6_grayscale
 from iodine.configurations.demo import demo
+from iodine.configurations.monet import monet_clevr6, monet_multi_dsprites, monet_tetrominoes
 from iodine.configurations.multi_dsprites import multi_dsprites, multi_dsprites_binarized
 from iodine.configurations.objects_room import objects_room, sequences
+from iodine.configurations.rnn_nem import rnn_nem_multi_dsprites, rnn_nem_shapes
 from iodine.configurations.shapes import shapes
+from iodine.configurations.slot_attention import (
+    slot_attention_clevr6,
+    slot_attention_multi_dsprites,
+    slot_attention_tetrominoes,
+)
 from iodine.configurations.tetrominoes import tetrominoes, tetrominoes_fast
 
 __all__ = ["NAMED_CONFIGS", "base"]
@@ -30,4 +37,12 @@ NAMED_CONFIGS = (
     air,
     air_small,
     air_dsprites,
+    slot_attention_tetrominoes,
+    slot_attention_multi_dsprites,
+    slot_attention_clevr6,
+    monet_tetrominoes,
+    monet_multi_dsprites,
+    monet_clevr6,
+    rnn_nem_shapes,
+    rnn_nem_multi_dsprites,
 )

@@ -14,6 +14,20 @@ ENTRIES = {
     "learn_rate": lambda batch_size: 0.001 * (batch_size / 32) ** 0.5,
 }
 
+CLEVR_FACTORS = [
+    ["color", 9, "categorical"],
+    ["shape", 4, "categorical"],
+    ["size", 3, "categorical"],
+    ["position", 3, "scalar"],
+]
+
+
+def clevr_data(batch_size, image_dim, **options):
+    """Plan of the data set, with the rows and columns that the paper keeps."""
+    crop_region = [[29, 221], [64, 256]]
+    file_name = "clevr_with_masks_train.tfrecords"
+    return data_plan("CLEVR", file_name, batch_size, image_dim, crop_region=crop_region, **options)
+
 
 def _plans(
     n_z,
@@ -27,14 +41,7 @@ def _plans(
     **data,
 ):
     return {
-        "data": data_plan(
-            "CLEVR",
-            "clevr_with_masks_train.tfrecords",
-            batch_size,
-            image_dim,
-            crop_region=[[29, 221], [64, 256]],  # rows and columns that the paper keeps
-            **data,
-        ),
+        "data": clevr_data(batch_size, image_dim, **data),
         "model": model_plan(
             n_z,
             num_components,
@@ -47,12 +54,7 @@ def _plans(
             coord_type="linear",
             pixel_dist=logistic_pixels(pixel_scale),
             kl_weight=kl_weight,
-            factors=[
-                ["color", 9, "categorical"],
-                ["shape", 4, "categorical"],
-                ["size", 3, "categorical"],
-                ["position", 3, "scalar"],
-            ],
+            factors=CLEVR_FACTORS,
         ),
         "optimizer": optimizer_plan(learn_rate),
     }

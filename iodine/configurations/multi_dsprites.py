@@ -9,7 +9,7 @@ from iodine.configurations.plans import (
     small_plan,
 )
 
-FACTORS = [
+SPRITE_FACTORS = [
     ["color", 3, "scalar"],
     ["shape", 4, "categorical"],
     ["scale", 1, "scalar"],
@@ -27,15 +27,15 @@ ENTRIES = {
 }
 
 
+def multi_dsprites_data(variant, batch_size, image_dim):
+    """Plan of a variant of the data set."""
+    file_name = f"multi_dsprites_{variant}.tfrecords"
+    return data_plan("MultiDSprites", file_name, batch_size, image_dim, dataset_variant=variant)
+
+
 def _plans(variant, n_z, num_components, num_iters, batch_size, image_dim, learn_rate, **model):
     return {
-        "data": data_plan(
-            "MultiDSprites",
-            f"multi_dsprites_{variant}.tfrecords",
-            batch_size,
-            image_dim,
-            dataset_variant=variant,
-        ),
+        "data": multi_dsprites_data(variant, batch_size, image_dim),
         "model": small_plan(n_z, num_components, num_iters, hidden_sizes=[128], **model),
         "optimizer": optimizer_plan(learn_rate),
     }
@@ -44,11 +44,11 @@ def _plans(variant, n_z, num_components, num_iters, batch_size, image_dim, learn
 @named_config(**ENTRIES, pixel_scale=0.03, reference_batch_size=16)
 def multi_dsprites(pixel_scale, **entries):
     pixels = logistic_pixels(pixel_scale)
-    return _plans("colored_on_grayscale", **entries, factors=FACTORS, pixel_dist=pixels)
+    return _plans("colored_on_grayscale", **entries, factors=SPRITE_FACTORS, pixel_dist=pixels)
 
 
 @named_config(**{**ENTRIES, "num_components": 4})
 def multi_dsprites_binarized(**entries):
     """White sprites on black, with Bernoulli pixels."""
     # All factors but the colour, which is the same for all.
-    return _plans("binarized", **entries, factors=FACTORS[1:], pixel_dist=BINARY_PIXELS)
+    return _plans("binarized", **entries, factors=SPRITE_FACTORS[1:], pixel_dist=BINARY_PIXELS)

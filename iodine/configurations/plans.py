@@ -31,6 +31,11 @@ def data_plan(constructor, file_name, batch_size, image_dim, **options):
     }
 
 
+def regressor_plan(factors):
+    """Plan of the regressor of factors, [[name, size, type], ...]."""
+    return {"constructor": "iodine.modules.factor_eval.FactorRegressor", "mapping": factors}
+
+
 def model_plan(
     n_z,
     num_components,
@@ -64,10 +69,6 @@ def model_plan(
       refinement_head: constructor of the head.
       **options: further arguments of `IODINE`.
     """
-    factor_evaluator = factors and {
-        "constructor": "iodine.modules.factor_eval.FactorRegressor",
-        "mapping": factors,
-    }
     return {
         "constructor": "iodine.modules.iodine.IODINE",
         "n_z": n_z,
@@ -118,7 +119,7 @@ def model_plan(
             "num_components": num_components,
             "component_dist": pixel_dist,
         },
-        "factor_evaluator": factor_evaluator,
+        "factor_evaluator": factors and regressor_plan(factors),
         **options,
     }
 
@@ -138,8 +139,8 @@ def small_plan(n_z, num_components, num_iters, **options):
     )
 
 
-def optimizer_plan(learn_rate, **schedule):
-    """Plan of the optimizer; without `schedule` as all published models were trained with it."""
+def optimizer_plan(learn_rate, beta1=0.95, **schedule):
+    """Plan of the optimizer; its defaults are those of all published IODINEs."""
     return {
         "constructor": "iodine.optimizer.Adam",
         "learning_rate": {
@@ -149,7 +150,7 @@ def optimizer_plan(learn_rate, **schedule):
             "decay_steps": 1000000,
             **schedule,
         },
-        "beta1": 0.95,
+        "beta1": beta1,
         "beta2": 0.999,
         "epsilon": 1e-8,
     }

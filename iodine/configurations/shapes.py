@@ -3,6 +3,8 @@
 from iodine.configurations.named_config import named_config
 from iodine.configurations.plans import BINARY_PIXELS, data_plan, optimizer_plan, small_plan
 
+SHAPE_FACTORS = [["shape", 4, "categorical"], ["x", 1, "scalar"], ["y", 1, "scalar"]]
+
 
 @named_config(
     n_z=16,
@@ -21,7 +23,7 @@ def shapes(n_z, num_components, num_iters, batch_size, image_dim, kl_weight, lea
             num_components,
             num_iters,
             hidden_sizes=[128],
-            factors=[["shape", 4, "categorical"], ["x", 1, "scalar"], ["y", 1, "scalar"]],
+            factors=SHAPE_FACTORS,
             pixel_dist=BINARY_PIXELS,
             kl_weight=kl_weight,
         ),

@@ -3,6 +3,17 @@
 from iodine.configurations.named_config import named_config
 from iodine.configurations.plans import data_plan, logistic_pixels, optimizer_plan, small_plan
 
+TETROMINO_FACTORS = [
+    ["position", 2, "scalar"],
+    ["color", 3, "scalar"],
+    ["shape", 20, "categorical"],
+]
+
+
+def tetrominoes_data(batch_size, image_dim):
+    """Plan of the data set."""
+    return data_plan("Tetrominoes", "tetrominoes_train.tfrecords", batch_size, image_dim)
+
 
 def _plans(
     n_z,
@@ -16,17 +27,13 @@ def _plans(
     **schedule,
 ):
     return {
-        "data": data_plan("Tetrominoes", "tetrominoes_train.tfrecords", batch_size, image_dim),
+        "data": tetrominoes_data(batch_size, image_dim),
         "model": small_plan(
             n_z,
             num_components,
             num_iters,
             hidden_sizes=[],
-            factors=[
-                ["position", 2, "scalar"],
-                ["color", 3, "scalar"],
-                ["shape", 20, "categorical"],
-            ],
+            factors=TETROMINO_FACTORS,
             pixel_dist=logistic_pixels(pixel_scale),
             kl_weight=kl_weight,
         ),

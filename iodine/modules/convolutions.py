@@ -30,12 +30,35 @@ def taps_inside(size, kernel, stride, padding):
     return ((positions >= 0) & (positions < size)).astype(np.float32)
 
 
+def convolve_vectors(vectors, w, height, width, stride, padding):
+    """Convolves images that hold one vector at every pixel.
+
+    A tap multiplies the same vector wherever it lies inside the image. So the result is one small
+    matrix product v·w_ab for each tap (a, b), summed at pixel (i, j) over the taps inside the
+    image: Σ_a R_ia Σ_b C_jb v·w_ab, with R and C from `taps_inside`.
+
+    Args:
+      vectors: float32 [N, I].
+      w: float32 [k_h, k_w, I, O].
+      height, width: of the images.
+      stride, padding: of the convolution.
+
+    Returns:
+      float32 [N, H', W', O].
+    """
+    k_h, k_w, _, n_o = w.shape
+    rows = taps_inside(height, k_h, stride, padding)  # [H', k_h]
+    columns = taps_inside(width, k_w, stride, padding)  # [W', k_w]
+    taps = tf.einsum("ni,abio->nabo", vectors, w)  # [N, k_h, k_w, O]
+    taps = tf.matmul(rows, tf.reshape(taps, [-1, k_h, k_w * n_o]))
+    taps = tf.reshape(taps, [-1, rows.shape[0], k_w, n_o])  # [N, H', k_w, O]
+    return tf.matmul(columns, taps)  # [N, H', W', O]
+
+
 class BroadcastConv2D(snt.Conv2D):
     """Convolution of images that hold one vector at every pixel, beside channels of their own.
 
-    A tap multiplies the same vector wherever it lies inside the image. So the vector's part of the
-    result is one small matrix product v·w_ab for each tap (a, b), summed at pixel (i, j) over the
-    taps inside the image: Σ_a R_ia Σ_b C_jb v·w_ab, with R and C from `taps_inside`.
+    The vector's part of the result is `convolve_vectors`.
     """
 
     def __call__(self, vectors, image):
@@ -48,25 +71,41 @@ class BroadcastConv2D(snt.Conv2D):
         Returns:
           [N, H', W', output channels].
         """
-        num_vectors, n_i = vectors.shape
+        _, n_i = vectors.shape
         _, height, width, channels = image.shape
         self._initialize(tf.zeros([1, height, width, n_i + channels]))
         # In mixed precision too, sums over taps are float32, as they are within a convolution.
         dtype, vectors = vectors.dtype, tf.cast(vectors, tf.float32)
         w_vectors, w_image = tf.split(tf.cast(self.w, tf.float32), [n_i, channels], axis=2)
-
-        k_h, k_w, _, n_o = self.w.shape
-        rows = taps_inside(height, k_h, self.stride, self.conv_padding)  # [H', k_h]
-        columns = taps_inside(width, k_w, self.stride, self.conv_padding)  # [W', k_w]
-        taps = tf.einsum("ni,abio->nabo", vectors, w_vectors)  # [N, k_h, k_w, O]
-        taps = tf.matmul(rows, tf.reshape(taps, [num_vectors, k_h, k_w * n_o]))
-        taps = tf.reshape(taps, [num_vectors, rows.shape[0], k_w, n_o])  # [N, H', k_w, O]
-        outputs = tf.matmul(columns, taps)  # [N, H', W', O]
+        size = (height, width, self.stride, self.conv_padding)
+        outputs = convolve_vectors(vectors, w_vectors, *size)
         constant = tf.cast(self.b, tf.float32)
         if channels:
             image = tf.cast(image, tf.float32)
             constant = constant + tf.nn.conv2d(image, w_image, self.stride, self.conv_padding)
         return tf.cast(outputs + constant, dtype)
+
+
+class SumConv2D(snt.Conv2D):
+    """Convolution of images that are one vector at every pixel plus an image that all share."""
+
+    def __call__(self, vectors, image):
+        """Convolves vectors + image.
+
+        Args:
+          vectors: [N, I].
+          image: [1, H, W, I].
+
+        Returns:
+          [N, H', W', output channels].
+        """
+        self._initialize(image)
+        # As in `BroadcastConv2D`.
+        dtype, w = vectors.dtype, tf.cast(self.w, tf.float32)
+        vectors, image = tf.cast(vectors, tf.float32), tf.cast(image, tf.float32)
+        outputs = convolve_vectors(vectors, w, *image.shape[1:3], self.stride, self.conv_padding)
+        outputs += tf.nn.conv2d(image, w, self.stride, self.conv_padding)
+        return tf.cast(outputs + tf.cast(self.b, tf.float32), dtype)
 
 
 class SlotConv2D(snt.Conv2D):

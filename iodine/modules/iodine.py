@@ -7,7 +7,7 @@ import tensorflow as tf
 from iodine.modules import overview, utils
 from iodine.modules.distribution import LocScaleDistribution, MaskedOutput
 from iodine.modules.inference import PRECISIONS, IterativeInference
-from iodine.modules.model import with_ground_truth
+from iodine.modules.model import factor_scalars, stack_factors, with_ground_truth
 from iodine.modules.refinement_inputs import (
     ALL_INPUTS,
     PREPROCESS,
@@ -159,15 +159,7 @@ class IODINE(IterativeInference):
           image_shape: (H, W, C).
         """
         super().initialize(image_shape)
-        if self.factor_evaluator is not None:
-            self.factor_evaluator.predict(tf.zeros([1, self.num_components, self.n_z]))
-
-    def observe(self, data):
-        """Takes the true factors into the regressor's running variances."""
-        if self.factor_evaluator is None or not data.get("factors"):
-            return data
-        visibility = tf.convert_to_tensor(data["visibility"])
-        return {**data, "num_visible": self.factor_evaluator.observe(data["factors"], visibility)}
+        self.initialize_factors(self.n_z)
 
     def _metrics(self, data, step, t):
         """Metrics of iteration t: {mse, ari, ari_nobg}, each [B]; no ARI without true masks."""
@@ -181,16 +173,8 @@ class IODINE(IterativeInference):
 
     def _regress_factors(self, data, step, t):
         """Runs the factor regressor on iteration t, None where there is nothing to regress."""
-        if self.factor_evaluator is None or not data.get("factors"):
-            return None
-        return self.factor_evaluator(
-            z=tf.stop_gradient(step["z"]),
-            true_mask=self._true_mask(data, t),
-            pred_mask=tf.stop_gradient(step["pred_mask"]),
-            visibility=tf.convert_to_tensor(data["visibility"]),
-            factors=data["factors"],
-            num_visible=data.get("num_visible"),
-        )
+        true_mask = self._true_mask(data, t) if "mask" in data else None
+        return self.regress_factors(data, true_mask, step["z"], step["pred_mask"])
 
     def _weighted_sum(self, terms):
         weights = self.iter_loss_weights
@@ -234,9 +218,7 @@ class IODINE(IterativeInference):
         factors = self._regress_factors(data, iterations[-1], self.num_iters)
         if factors is not None:
             total += factors["loss"]
-            scalars["factor/loss"] = factors["loss"]
-            for name, value in factors["metrics"].items():
-                scalars[f"factor/{name}"] = value
+            scalars |= factor_scalars(factors)
         scalars["loss/total"] = total
         return total, scalars, iterations
 
@@ -287,13 +269,8 @@ class IODINE(IterativeInference):
         result["outputs"]["components"] = stack([mean(step["components"]) for step in iterations])
         factors = [self._regress_factors(data, s, t) for t, s in enumerate(iterations)]
         if factors[0] is not None:
-            losses["factor"] = tf.stack([f["loss"] for f in factors])
+            losses["factor"], result["factor_regressor"] = stack_factors(factors)
             losses["total"] += losses["factor"][-1]
-            result["factor_regressor"] = {
-                "assignment": stack([f["assignment"] for f in factors]),
-                "metrics": stack([f["metrics"] for f in factors], axis=0),
-                "predictions": stack([f["predictions"] for f in factors]),
-            }
         return result
 
     def get_overview_images(self, data, nr_images=4):

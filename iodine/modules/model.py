@@ -159,11 +159,42 @@ class Model(snt.Module, abc.ABC):
         Returns:
           The data, with what `__call__` is to know added.
         """
-        return data
+        if self.factor_evaluator is None or not data.get("factors"):
+            return data
+        visibility = tf.convert_to_tensor(data["visibility"])
+        return {**data, "num_visible": self.factor_evaluator.observe(data["factors"], visibility)}
 
     def draw_noise(self, batch_size):
         """Standard-normal noise for one call, of `noise_shape(batch_size)`."""
         return tf.random.normal(self.noise_shape(batch_size))
+
+    def initialize_factors(self, n_z):
+        """Creates the variables of the factor regressor, if there is one, for slots of size n_z."""
+        if self.factor_evaluator is not None:
+            self.factor_evaluator.predict(tf.zeros([1, self.num_components, n_z]))
+
+    def regress_factors(self, data, true_mask, z, pred_mask):
+        """Runs the factor regressor, which changes nothing else: no gradient flows through slots.
+
+        Args:
+          data: as in `Model`, perhaps with what `observe` added.
+          true_mask: [B, L, H, W, 1], or None.
+          z: slots [B, K, Z].
+          pred_mask: [B, K, H, W, 1].
+
+        Returns:
+          What `FactorRegressor` returns, None where there is nothing to regress.
+        """
+        if self.factor_evaluator is None or not data.get("factors"):
+            return None
+        return self.factor_evaluator(
+            z=tf.stop_gradient(z),
+            true_mask=true_mask,
+            pred_mask=tf.stop_gradient(pred_mask),
+            visibility=tf.convert_to_tensor(data["visibility"]),
+            factors=data["factors"],
+            num_visible=data.get("num_visible"),
+        )
 
     def image_metrics(self, image, recons, true_mask, pred_mask):
         """Metrics of a result.
@@ -199,3 +230,27 @@ def with_ground_truth(data):
         given["true_mask"] = data["mask"]
     given |= {name: data[name] for name in ("visibility", "factors") if name in data}
     return given
+
+
+def factor_scalars(factors):
+    """Scalars of what `Model.regress_factors` returned, factor/loss and factor/NAME."""
+    scalars = {f"factor/{name}": value for name, value in factors["metrics"].items()}
+    return {"factor/loss": factors["loss"], **scalars}
+
+
+def stack_factors(results):
+    """Joins what `Model.regress_factors` returned for T states.
+
+    Returns:
+      (losses [T], dict of assignment [B, T, L, K], metrics {name: [T]} and predictions
+      {name: [B, T, L, n]}).
+    """
+
+    def stack(key, axis):
+        return tf.nest.map_structure(lambda *v: tf.stack(v, axis), *[r[key] for r in results])
+
+    return stack("loss", 0), {
+        "assignment": stack("assignment", 1),
+        "metrics": stack("metrics", 0),
+        "predictions": stack("predictions", 1),
+    }

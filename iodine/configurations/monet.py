@@ -1,0 +1,55 @@
+"""Configs for MONet."""
+
+from iodine.configurations.clevr import CLEVR_FACTORS, OBJECTS, clevr_data
+from iodine.configurations.multi_dsprites import SPRITE_FACTORS, multi_dsprites_data
+from iodine.configurations.named_config import named_config
+from iodine.configurations.plans import optimizer_plan, regressor_plan
+from iodine.configurations.tetrominoes import TETROMINO_FACTORS, tetrominoes_data
+
+ENTRIES = {"n_z": 16, "batch_size": 64, "learn_rate": 0.0001, "kl_weight": 0.5}
+ATTENTION = [32, 32, 64, 64, 64]
+
+
+def _plans(data, factors, attention_channels, n_z, num_components, learn_rate, kl_weight, **sigmas):
+    return {
+        "data": data,
+        "model": {
+            "constructor": "iodine.baselines.monet.MONet",
+            "n_z": n_z,
+            "num_components": num_components,
+            "attention_channels": attention_channels,
+            "encoder_channels": [32, 32, 64, 64],
+            "decoder_channels": [32, 32, 32, 32],
+            "sigma_bg": 0.09,
+            "sigma_fg": 0.11,
+            "kl_weight": kl_weight,
+            "mask_kl_weight": 0.5,
+            "factor_evaluator": regressor_plan(factors),
+            **sigmas,
+        },
+        "optimizer": optimizer_plan(learn_rate, beta1=0.9, decay_rate=1.0),
+    }
+
+
+@named_config(**ENTRIES, num_components=4, image_dim=[35, 35])
+def monet_tetrominoes(batch_size, image_dim, n_z, num_components, learn_rate, kl_weight):
+    """With a smaller attention network: pictures of 35×35 cannot be halved as often."""
+    data = tetrominoes_data(batch_size, image_dim)
+    sizes = (n_z, num_components, learn_rate, kl_weight)
+    return _plans(data, TETROMINO_FACTORS, ATTENTION[:-1], *sizes)
+
+
+@named_config(**ENTRIES, num_components=6, image_dim=[64, 64])
+def monet_multi_dsprites(batch_size, image_dim, n_z, num_components, learn_rate, kl_weight):
+    data = multi_dsprites_data("colored_on_grayscale", batch_size, image_dim)
+    sizes = (n_z, num_components, learn_rate, kl_weight)
+    return _plans(data, SPRITE_FACTORS, ATTENTION, *sizes)
+
+
+@named_config(**ENTRIES, num_components=7, image_dim=[128, 128])
+def monet_clevr6(batch_size, image_dim, n_z, num_components, learn_rate, kl_weight):
+    """With the standard deviations of the IODINE paper's runs."""
+    data = clevr_data(batch_size, image_dim, **OBJECTS)
+    sizes = (n_z, num_components, learn_rate, kl_weight)
+    channels = [32, *ATTENTION]
+    return _plans(data, CLEVR_FACTORS, channels, *sizes, sigma_bg=0.06, sigma_fg=0.1)
