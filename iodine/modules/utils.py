@@ -4,7 +4,6 @@ import difflib
 import importlib
 import inspect
 import numbers
-import pkgutil
 
 import numpy as np
 import tensorflow as tf
@@ -151,14 +150,13 @@ def import_constructor(path, where="", allowed=()):
 
 
 def _import_module(name):
-    """Imports a module, or what poses as one, as TensorFlow Probability's do."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        try:
-            return pkgutil.resolve_name(name)
-        except (ImportError, AttributeError, ValueError):
-            raise error from None
+    """Imports a module, or what poses as one: `tensorflow.keras` is the Keras that is in use."""
+    module, path = None, []
+    for part in name.split("."):
+        path.append(part)
+        found = getattr(module, part, None)
+        module = importlib.import_module(".".join(path)) if found is None else found
+    return module
 
 
 def build(plan, where="", allowed=()):
