@@ -1,0 +1,126 @@
+"""Each experiment runs end to end on a tiny setting, and its figures are read back."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from experiments import events, experiment, input_ablations, iterations
+from iodine.modules.refinement_inputs import ALL_INPUTS
+from iodine.modules.utils import UserError
+from multi_object_datasets import generate
+from tests import tiny
+
+UPDATES = {
+    **{key: value for key, value in tiny.UPDATES.items() if key not in ("seed", "data.path")},
+    "num_iters": 1,
+    "stop_after_steps": 2,
+    "eval_images": 4,
+    "data.held_out": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    """The directory of all experiments, which share the runs that are alike."""
+    directory = tmp_path_factory.mktemp("experiments")
+    generate.generate("balls", num_examples=8, path=directory / "balls.tfrecords", seed=0)
+    return directory
+
+
+def lab(out, seeds=(0,), **updates):
+    """A tiny experiment."""
+    updates = {key.replace("__", "."): value for key, value in updates.items()}
+    updates = {**UPDATES, "data.path": str(out / "balls.tfrecords"), **updates}
+    return experiment.Experiment("tiny", "demo", updates, list(seeds), out)
+
+
+def read_back(lab, figures, draw):
+    """Writes results and returns the figures that the JSON file has."""
+    lab.write(figures, draw(figures))
+    assert (lab.out / "tiny.png").read_bytes().startswith(b"\x89PNG")
+    record = json.loads((lab.out / "tiny.json").read_text())
+    assert record["hardware"] and set(record["steps"].values()) == {2}
+    return record["figures"]
+
+
+def test_iterations_has_quartiles_over_scenes_and_seeds_after_each_refinement(out):
+    tiny_lab = lab(out, seeds=(0, 1))
+    figures = iterations.measure(tiny_lab, trained_with=(1,), run_with=2)
+    read = read_back(tiny_lab, figures, iterations.draw)
+    scores = [run.score(num_iters=2)["mse"] for run in tiny_lab.runs]
+    lower, median, upper = np.percentile(np.concatenate(scores), [25, 50, 75], axis=0)
+    assert len(median) == 3
+    for name, values in (("lower", lower), ("median", median), ("upper", upper)):
+        np.testing.assert_allclose(read["1"]["mse"][name], values, rtol=1e-5)
+
+
+def test_input_ablations_has_curves_with_and_without_an_input(out, capfd):
+    tiny_lab = lab(out)
+    figures = input_ablations.measure(tiny_lab, {"image": ("image",)})
+    read = read_back(tiny_lab, figures, input_ablations.draw)
+    assert list(read) == ["full", "without_image"]
+    model, _ = tiny_lab.runs[1].load()
+    assert set(model.refinement_inputs.names) == set(ALL_INPUTS) - {"image"}
+    printed = capfd.readouterr().out
+    for label, entry in read.items():
+        assert entry["curves"]["loss"]["steps"] == [1, 2]
+        assert f"{entry['curves']['loss']['values'][0]:.2f}" in printed.split(f"-{label}-")[1]
+
+
+def test_every_input_but_the_parameters_is_left_out_once():
+    names = [name for names in input_ablations.LEFT_OUT.values() for name in names]
+    assert sorted([*names, "zp"]) == sorted(ALL_INPUTS)
+
+
+def test_a_run_is_trained_once_and_goes_on_where_it_was_stopped(out, capfd):
+    first = lab(out).train({"short": {}})["short"][0]
+    assert first.step() == 2
+    lab(out).train({"short": {}})
+    longer = lab(out, stop_after_steps=3).train({"short": {}})["short"][0]
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if " Loss: " in line] == ["1", "2", "3"]
+    assert "tiny: 1 runs, 1 of them done" in lines
+    assert longer.curves(["loss/total"])["loss/total"]["steps"] == [1, 2, 3]
+    with pytest.raises(UserError, match="for 3 steps, more than 2"):
+        lab(out).train({"short": {}})
+    with pytest.raises(UserError, match="holds another config .*n_z=5 .*choose another --out"):
+        lab(out, stop_after_steps=3, n_z=5).train({"short": {}})
+
+
+def test_events_that_a_kill_cut_off_are_read_to_their_last_whole_one(out, tmp_path):
+    run = lab(out).train({"full": {}})["full"][0]
+    content = next(run.directory.glob("events*")).read_bytes()
+    (tmp_path / "events.out.tfevents.1").write_bytes(content[:-5])
+    curves, minutes = events.read_events(tmp_path, ["loss/mse"])
+    whole, all_minutes = events.read_events(run.directory, ["loss/mse"])
+    assert (
+        curves["loss/mse"]["values"]
+        == whole["loss/mse"]["values"][: len(curves["loss/mse"]["values"])]
+    )
+    assert 0 <= minutes <= all_minutes
+
+
+@pytest.mark.parametrize(
+    "words, line",
+    [
+        (["--config", "dmo"], "there is no config 'dmo', did you mean 'demo'"),
+        (["--steps", "many"], "argument --steps: invalid int value: 'many'"),
+        (["--updates", "n_x=3"], "unknown config entry 'n_x'"),
+        (["--updates", "demo"], "--updates takes key=value, not 'demo'"),
+        (["--out", "/dev/null/results"], "cannot write to --out /dev/null/results"),
+    ],
+)
+def test_bad_input_gives_one_line(words, line, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["iterations", "--out", str(tmp_path / "out"), *words])
+    with pytest.raises(SystemExit) as ended:
+        experiment.main("iterations", iterations.__doc__, iterations.measure, iterations.draw)
+    assert ended.value.code.startswith(f"error: {line}") and "\n" not in ended.value.code
+
+
+def test_the_command_ends_with_code_1_at_a_mistake(tmp_path):
+    process = tiny.start_module("experiments.iterations", "--steps", "0", "--out", str(tmp_path))
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert stderr.splitlines()[-1].startswith("error: stop_after_steps has to be a whole number")
