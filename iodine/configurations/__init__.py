@@ -9,6 +9,7 @@ from iodine.configurations.clevr import clevr, clevr6, clevr6_grayscale
 from iodine.configurations.demo import demo
 from iodine.configurations.multi_dsprites import multi_dsprites, multi_dsprites_binarized
 from iodine.configurations.objects_room import objects_room, sequences
+from iodine.configurations.paper import clevr6_paper, multi_dsprites_paper, tetrominoes_paper
 from iodine.configurations.shapes import shapes
 from iodine.configurations.tetrominoes import tetrominoes, tetrominoes_fast
 
@@ -27,6 +28,9 @@ NAMED_CONFIGS = (
     shapes,
     objects_room,
     sequences,
+    clevr6_paper,
+    multi_dsprites_paper,
+    tetrominoes_paper,
     air,
     air_small,
     air_dsprites,
