@@ -102,6 +102,12 @@ FORMATS = {
         "color": floats(4, 3),
         **{name: floats(4) for name in ("x", "y", "visibility")},
     },
+    ("balls", "crowded"): {
+        "image": one_byte_strings(14, 14, 3),
+        "mask": one_byte_strings(6, 14, 14, 1),
+        "color": floats(6, 3),
+        **{name: floats(6) for name in ("x", "y", "visibility")},
+    },
     ("shapes", None): {
         "image": one_byte_strings(28, 28, 1),
         "mask": one_byte_strings(4, 28, 28, 1),

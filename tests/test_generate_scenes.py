@@ -257,11 +257,13 @@ def test_shapes_lie_in_the_image_in_order_and_are_binary():
         assert scene["y"][3] == np.float32((rows[0] + rows[-1] + 1) / 2 / 28)
 
 
-def test_balls_are_whole_apart_and_where_the_factors_say():
-    drawn = scenes("balls", 60)
+@pytest.mark.parametrize(("variant", "count"), [(None, 3), ("crowded", 5)])
+def test_balls_are_whole_apart_and_where_the_factors_say(variant, count):
+    drawn = scenes("balls", 60, variant)
     for scene in drawn:
         assert_one_hot(scene["mask"], entity_axis=0)
-        for entity in (1, 2, 3):
+        assert scene["mask"].shape == (count + 1, 14, 14, 1)
+        for entity in range(1, count + 1):
             shown = scene["mask"][entity, ..., 0] == 255
             top, left = int(scene["y"][entity]), int(scene["x"][entity])
             np.testing.assert_array_equal(shown[top : top + 5, left : left + 5], balls.BALL)
