@@ -15,7 +15,7 @@ import time
 
 import tensorflow as tf
 from sacred.arg_parser import get_config_updates
-from sacred.utils import ConfigAddedError, convert_to_nested_dict
+from sacred.utils import ConfigAddedError, convert_to_nested_dict, iterate_flattened
 
 from experiments.events import read_events
 from iodine import checkpoints, evaluation, runs, stages, terminal
@@ -208,6 +208,10 @@ class Experiment:
         self.runs += every
         return trained
 
+    def write_picture(self, name, figure):
+        """Writes a `matplotlib.figure.Figure` to EXPERIMENT-NAME.png."""
+        figure.savefig(self.out / f"{self.name}-{name}.png")
+
     def write(self, figures, figure):
         """Writes NAME.json, the figures and how they came about, and NAME.png.
 
@@ -280,6 +284,7 @@ def main(name, doc, measure, draw, config="demo", steps=None):
         if args.steps is not None:
             updates["stop_after_steps"] = args.steps
         updates = checked_updates(updates, default_config(ex, [args.config]))
+        updates = dict(iterate_flattened(updates))
         check_config(get_config(args.config, updates))
         args.out.mkdir(parents=True, exist_ok=True)
         experiment = Experiment(name, args.config, updates, args.seeds, args.out)

@@ -6,7 +6,15 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import events, experiment, input_ablations, iterations
+from experiments import (
+    events,
+    experiment,
+    generalization,
+    input_ablations,
+    iterations,
+    larger,
+    slots,
+)
 from iodine.modules.refinement_inputs import ALL_INPUTS
 from iodine.modules.utils import UserError
 from multi_object_datasets import generate
@@ -67,6 +75,40 @@ def test_input_ablations_has_curves_with_and_without_an_input(out, capfd):
     for label, entry in read.items():
         assert entry["curves"]["loss"]["steps"] == [1, 2]
         assert f"{entry['curves']['loss']['values'][0]:.2f}" in printed.split(f"-{label}-")[1]
+
+
+def test_slots_has_both_sizes_of_scene_for_each_number_of_slots(out):
+    tiny_lab = lab(out)
+    figures = slots.measure(tiny_lab, more_slots=(-1, 0))
+    read = read_back(tiny_lab, figures, slots.draw)
+    assert list(read) == ["3", "4"]
+    run = tiny_lab.runs[0]
+    assert run.load()[0].num_components == 3
+    scores = run.score(num_components=4)["mse"][:, -1]
+    np.testing.assert_allclose(read["3"][0]["usual"]["mse"]["mean"], scores.mean(), rtol=1e-5)
+    model, data = run.load(**larger.larger_scenes(tiny_lab))
+    assert model.num_components == 6
+    (batch,) = data("test").batch(1).take(1)
+    assert batch["mask"].shape[3] == 6 and np.sum(batch["visibility"]) == 6 * UPDATES["batch_size"]
+    assert read["3"][0]["larger"]["mse"] != read["3"][0]["usual"]["mse"]
+
+
+def test_generalization_compares_scenes_with_and_without_what_was_left_out(out):
+    tiny_lab = lab(out)
+    figures = generalization.measure(tiny_lab)
+    read = read_back(tiny_lab, figures, generalization.draw)
+    assert list(read["objects"]) == ["usual, 4 slots", "usual, 6 slots", "larger, 6 slots"]
+    run, with_it = tiny_lab.runs[1], []
+    for scene in tiny_lab.runs[0].load()[1]("test").unbatch().as_numpy_iterator():
+        color, x = scene["factors"]["color"][1:], scene["factors"]["position"][1:, 0]
+        with_it.append(bool(((color == [1, 0, 0]).all(axis=1) & (x <= 4)).any()))
+    mse = run.score(**{"data.leave_out": None})["mse"][:, -1]
+    for test, kept in (("with", np.array(with_it)), ("without", ~np.array(with_it))):
+        entry = read["combination"]["left out"][test]
+        assert entry["num_scenes"] == kept.sum() > 0
+        np.testing.assert_allclose(entry["mse"]["mean"], mse[kept].mean(), rtol=1e-5)
+    for name in ("more_objects", "combination"):
+        assert (out / f"tiny-{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_every_input_but_the_parameters_is_left_out_once():
