@@ -18,6 +18,9 @@ def small(config_name):
     if "decoder" not in get_config(config_name)["model"]:
         sizes = {"n_z": 4, "model.lstm_size": 8, "model.hidden_size": 8, "model.bound_draws": 10}
         return get_config(config_name, {**sizes, "batch_size": 2, "data.image_dim": [16, 16]})
+    if "refinement_core" not in get_config(config_name)["model"]:
+        networks = {"model.encoder.cnn_opt.output_channels": [4], "model.encoder.mlp_opt": None}
+        return get_config(config_name, {**networks, "batch_size": 2, "data.image_dim": [16, 16]})
     encoder = "model.refinement_core.encoder_net"
     plan = get_config(config_name)["model"]["refinement_core"]["encoder_net"]
     return get_config(
@@ -83,6 +86,8 @@ def test_a_shipped_config_trains_for_a_step_and_evaluates(name, tmp_path):
     if "iwae" in model.METRICS:
         assert all(np.isfinite(report[n]["mean"]) for n in ("count_accuracy", "elbo", "iwae"))
         assert np.sum(report["confusion"]) == 3
+        return
+    if model.num_components == 1:
         return
     assert len(report["ari_nobg"]["per_iteration"]) == config["num_iters"] + 1
     mapping = config["model"]["factor_evaluator"]

@@ -12,11 +12,18 @@ from tests.parity_cases import relative_error
 
 B, L, H, W = 4, 4, 16, 12
 TINY_AIR = {"n_z": 2, "model.patch_dim": [4, 5], "model.lstm_size": 5, "model.hidden_size": 6}
+TINY_VAE = {
+    "n_z": 4,
+    "model.encoder.cnn_opt.output_channels": [4],
+    "model.encoder.mlp_opt.output_sizes": [8],
+    "model.decoder.cnn_opt.output_channels": [4, None],
+}
 
 # Name: (named config, updates that make it small, channels of its images).
 MODELS = {
     "IODINE": ("tetrominoes", {k: v for k, v in tiny.UPDATES.items() if k != "seed"}, 3),
     "AIR": ("air", TINY_AIR, 1),
+    "VAE": ("demo_vae", TINY_VAE, 3),
 }
 
 

@@ -6,18 +6,21 @@ The values at a config's top feed its nested build plans `data`, `model` and `op
 from iodine.configurations.air import air, air_dsprites, air_small
 from iodine.configurations.base import base
 from iodine.configurations.clevr import clevr, clevr6, clevr6_grayscale
-from iodine.configurations.demo import demo
+from iodine.configurations.demo import demo, demo_deconv
 from iodine.configurations.multi_dsprites import multi_dsprites, multi_dsprites_binarized
 from iodine.configurations.objects_room import objects_room, sequences
 from iodine.configurations.paper import clevr6_paper, multi_dsprites_paper, tetrominoes_paper
 from iodine.configurations.shapes import shapes
 from iodine.configurations.tetrominoes import tetrominoes, tetrominoes_fast
+from iodine.configurations.vae import demo_vae
 
 __all__ = ["NAMED_CONFIGS", "base"]
 
 # Commands list these, and `main` registers them.
 NAMED_CONFIGS = (
     demo,
+    demo_deconv,
+    demo_vae,
     tetrominoes,
     tetrominoes_fast,
     multi_dsprites,
