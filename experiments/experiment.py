@@ -162,14 +162,20 @@ class Experiment:
         Args:
           label: of the variant, for its name.
           updates: {dotted key: value} that make it differ from the experiment's config.
-          config: another named config than the experiment's.
+          config: another named config than the experiment's; what the experiment's updates say of
+            the model's plan is not for it.
         """
         config = config or self.config
+        given = {
+            key: value
+            for key, value in self.updates.items()
+            if config == self.config or not key.startswith("model.")
+        }
         return [
             Run(
                 f"{config}-{label}-seed{seed}",
                 config,
-                {**self.updates, **updates, "seed": seed},
+                {**given, **updates, "seed": seed},
                 self.out / "runs",
             )
             for seed in self.seeds

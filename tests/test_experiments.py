@@ -9,6 +9,7 @@ import pytest
 from experiments import (
     events,
     experiment,
+    factor_regression,
     generalization,
     input_ablations,
     iterations,
@@ -109,6 +110,29 @@ def test_generalization_compares_scenes_with_and_without_what_was_left_out(out):
         np.testing.assert_allclose(entry["mse"]["mean"], mse[kept].mean(), rtol=1e-5)
     for name in ("more_objects", "combination"):
         assert (out / f"tiny-{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_factor_regression_reads_factors_out_of_each_model(out):
+    tiny_lab = lab(out)
+    read = read_back(tiny_lab, factor_regression.measure(tiny_lab), factor_regression.draw)
+    assert list(read) == ["IODINE", "IODINE, deconvolution", "VAE"]
+    for (seed,) in read.values():
+        assert set(seed["factors"]) == {"position", "color"}
+        assert np.isfinite([*seed["factors"].values(), seed["mse"]["mean"]]).all()
+    assert (out / "tiny-deconv.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_canonical_order_is_that_of_the_first_number_of_the_position():
+    position = np.array([[[3.0, 0], [1, 1], [2, 2]], [[7, 3], [5, 4], [0, 5]]])
+    values = {
+        "latents": np.array([[10.0], [20.0]]),
+        "visibility": np.array([[1, 1, 1], [1, 1, 0]]),
+        "factor/position": position,
+        "factor/color": position[..., 1:],
+    }
+    ranks = [factor_regression.in_order(values, rank) for rank in range(3)]
+    assert [rank["factor/color"].tolist() for rank in ranks] == [[[1], [4]], [[2], [3]], [[0]]]
+    assert [rank["latents"].tolist() for rank in ranks] == [[[10], [20]], [[10], [20]], [[10]]]
 
 
 def test_every_input_but_the_parameters_is_left_out_once():
