@@ -181,6 +181,16 @@ class Experiment:
             for seed in self.seeds
         ]
 
+    def shipped(self):
+        """The trained model in the config's checkpoint_dir, as a `Run`.
+
+        None if there is none, or if the number of training steps was chosen.
+        """
+        directory = pathlib.Path(self.get_config()["checkpoint_dir"])
+        if "stop_after_steps" in self.updates or not checkpoints.checkpoints_in(str(directory)):
+            return None
+        return Run(directory.name, self.config, self.updates, directory.parent)
+
     def train(self, variants):
         """Trains variants of the config, each with each seed, but for what is done.
 

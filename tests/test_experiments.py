@@ -14,11 +14,12 @@ from experiments import (
     input_ablations,
     iterations,
     larger,
+    multistability,
     slots,
 )
 from iodine.modules.refinement_inputs import ALL_INPUTS
 from iodine.modules.utils import UserError
-from multi_object_datasets import generate
+from multi_object_datasets import generate, generators
 from tests import tiny
 
 UPDATES = {
@@ -38,11 +39,11 @@ def out(tmp_path_factory):
     return directory
 
 
-def lab(out, seeds=(0,), **updates):
+def lab(out, seeds=(0,), config="demo", **updates):
     """A tiny experiment."""
     updates = {key.replace("__", "."): value for key, value in updates.items()}
     updates = {**UPDATES, "data.path": str(out / "balls.tfrecords"), **updates}
-    return experiment.Experiment("tiny", "demo", updates, list(seeds), out)
+    return experiment.Experiment("tiny", config, updates, list(seeds), out)
 
 
 def read_back(lab, figures, draw):
@@ -133,6 +134,30 @@ def test_the_canonical_order_is_that_of_the_first_number_of_the_position():
     ranks = [factor_regression.in_order(values, rank) for rank in range(3)]
     assert [rank["factor/color"].tolist() for rank in ranks] == [[[1], [4]], [[2], [3]], [[0]]]
     assert [rank["latents"].tolist() for rank in ranks] == [[[10], [20]], [[10], [20]], [[10]]]
+
+
+def test_multistability_counts_which_decompositions_a_model_finds(out):
+    tiny_lab = lab(out, (0,), "tetrominoes", data__path=str(tiny.SCENES), data__held_out=1)
+    figures = multistability.measure(tiny_lab, num_scenes=2, num_draws=3)
+    read = read_back(tiny_lab, figures, multistability.draw)
+    assert len(read["scenes"]) == 2
+    for scene in read["scenes"]:
+        assert scene["valid"] == len(scene["found"]) > 1
+        assert sum(scene["found"]) + scene["none"] == 3
+    assert np.shape(read["paths"]) == (3, UPDATES["num_iters"] + 1, 4, 2)
+    assert (out / "tiny-scene.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_result_counts_as_the_decomposition_that_it_equals():
+    scene = generators.load("tetrominoes")[0].scene(np.random.default_rng(0), "ambiguous")
+    valid = multistability.valid_labels(scene, (35, 35))
+    pred = np.stack([(valid[1] + 1) % 4, valid[0], np.zeros_like(valid[0])])
+    scores = multistability.foreground_ari(valid, pred)
+    assert scores.shape == (3, len(valid)) and (scores[[0, 1], [1, 0]] == 1).all()
+    masks = np.float32(pred[:, None] == np.arange(4)[:, None, None])
+    results = multistability.Ambiguous(scene["image"], valid, masks, np.zeros(1), scores)
+    assert results.found().tolist() == [1, 0, -1]
+    assert (multistability.valid_labels(scene, (7, 7))[0] == valid[0][::5, ::5]).all()
 
 
 def test_every_input_but_the_parameters_is_left_out_once():
