@@ -182,14 +182,21 @@ class Experiment:
         ]
 
     def shipped(self):
-        """The trained model in the config's checkpoint_dir, as a `Run`.
+        """The trained model in the config's checkpoint_dir, as a list of one `Run`.
 
-        None if there is none, or if the number of training steps was chosen.
+        An empty list if there is none, or if seeds or the number of training steps were chosen.
         """
         directory = pathlib.Path(self.get_config()["checkpoint_dir"])
-        if "stop_after_steps" in self.updates or not checkpoints.checkpoints_in(str(directory)):
-            return None
-        return Run(directory.name, self.config, self.updates, directory.parent)
+        chosen = "stop_after_steps" in self.updates or self.seeds != [0]
+        if chosen or not checkpoints.checkpoints_in(str(directory)):
+            return []
+        return [Run(directory.name, self.config, self.updates, directory.parent)]
+
+    def train_or_take(self, variants):
+        """As `train`, but takes `shipped` for "full"; for those who need no curves of training."""
+        taken = {"full": self.shipped()} if self.shipped() else {}
+        trained = self.train({label: v for label, v in variants.items() if label not in taken})
+        return {label: taken.get(label) or trained[label] for label in variants}
 
     def train(self, variants):
         """Trains variants of the config, each with each seed, but for what is done.

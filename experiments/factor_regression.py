@@ -91,7 +91,7 @@ def measure(lab):
     if not plan:
         raise UserError(f"'{lab.config}' names no factors: model.factor_evaluator")
     num_images = lab.get_config()["eval_images"]
-    trained = lab.train(
+    trained = lab.train_or_take(
         {
             ending.removeprefix("_") or "full": ({}, lab.config + ending)
             for ending in MODELS.values()

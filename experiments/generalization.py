@@ -59,7 +59,7 @@ def measure(lab):
       "combination": {"left out", "seen" (in training): {"with", "without": {metric: ...}}}}.
     """
     larger, leave_out = larger_scenes(lab), combination(lab)
-    trained = lab.train({"full": {}, "left_out": {"data.leave_out": leave_out}})
+    trained = lab.train_or_take({"full": {}, "left_out": {"data.leave_out": leave_out}})
     full, left_out = (runs[0] for runs in trained.values())
     num_slots, more_slots = lab.get_config()["num_components"], larger["num_components"]
     kinds = {

@@ -3,9 +3,9 @@
     python -m experiments.multistability
 
 Shows a model of Tetrominoes scenes of pieces of one colour that have several valid decompositions,
-each scene many times, and counts which of them it finds. Without --steps it takes the model in the
-config's `checkpoint_dir` if there is one. The paper: one scene gives different decompositions, and
-the latents take different paths there.
+each scene many times, and counts which of them it finds. Without --steps and --seeds it takes the
+model in the config's `checkpoint_dir` if there is one. The paper: one scene gives different
+decompositions, and the latents take different paths there.
 """
 
 from typing import NamedTuple
@@ -133,7 +133,7 @@ def measure(lab, num_scenes=NUM_SCENES, num_draws=NUM_DRAWS):
       the plane of their first two principal components, [draws, T, K, 2], "path_found": the number
       of the decomposition that each draw ended in}.
     """
-    run = lab.shipped() or lab.train({"full": {}})["full"][0]
+    (run, *_) = lab.train_or_take({"full": {}})["full"]
     path = lab.out / "runs" / f"tetrominoes_ambiguous_{num_scenes}.tfrecords"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

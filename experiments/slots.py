@@ -29,9 +29,9 @@ def measure(lab, more_slots=MORE_SLOTS):
     """
     num_slots = lab.get_config()["num_components"]
     sizes = {"usual": {"num_components": num_slots}, "larger": larger_scenes(lab)}
-    trained = lab.train(
+    trained = lab.train_or_take(
         {
-            f"slots{num_slots + more}" if more else "full": {"num_components": num_slots + more}
+            (f"slots{num_slots + more}" if more else "full"): {"num_components": num_slots + more}
             for more in more_slots
         }
     )

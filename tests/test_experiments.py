@@ -16,6 +16,7 @@ from experiments import (
     larger,
     multistability,
     slots,
+    table_1,
 )
 from iodine.modules.refinement_inputs import ALL_INPUTS
 from iodine.modules.utils import UserError
@@ -158,6 +159,28 @@ def test_a_result_counts_as_the_decomposition_that_it_equals():
     results = multistability.Ambiguous(scene["image"], valid, masks, np.zeros(1), scores)
     assert results.found().tolist() == [1, 0, -1]
     assert (multistability.valid_labels(scene, (7, 7))[0] == valid[0][::5, ::5]).all()
+
+
+def test_table_1_keeps_its_rows_and_adds_one(out, tmp_path):
+    earlier = {"clevr6": {"seeds": [{"ari_nobg": {"mean": 0.5}}], "mean": 0.5, "paper": [0.9, 0]}}
+    tiny_lab = lab(out)
+    tiny_lab.out = tmp_path
+    (tmp_path / "table_1.json").write_text(json.dumps({"figures": earlier}))
+    read = read_back(tiny_lab, table_1.measure(tiny_lab), table_1.draw)
+    assert list(read) == ["clevr6", "demo"] and read["clevr6"] == earlier["clevr6"]
+    scores = tiny_lab.runs[0].score()["ari_nobg"][:, -1]
+    assert read["demo"]["mean"] == pytest.approx(scores.mean(), abs=1e-6)
+    assert table_1.paper_row("tetrominoes_fast") == (0.992, 0.004)
+
+
+def test_a_shipped_model_is_taken_unless_steps_or_seeds_are_chosen(tmp_path):
+    def shipped(updates, seeds=(0,), config="demo"):
+        return experiment.Experiment("tiny", config, updates, list(seeds), tmp_path).shipped()
+
+    (run,) = shipped({})
+    assert run.load()[0].num_components == 4
+    assert not shipped({"stop_after_steps": 9}) and not shipped({}, seeds=(1,))
+    assert not shipped({}, config="clevr6")
 
 
 def test_every_input_but_the_parameters_is_left_out_once():
