@@ -1,8 +1,8 @@
 """Reads Balls: three coloured balls on black, 14x14; generated, made for quick experiments.
 
 `dataset` gives dicts of image [14, 14, 3] and mask [4, 14, 14, 1] uint8 (0 or 255); color [4, 3],
-x (left column), y (top row) and visibility [4] float32. The variant `crowded`, which
-`SCENE_FORMATS["crowded"].dataset` reads, has five balls, so 6 entities.
+x (left column), y (top row) and visibility [4] float32. The variants `crowded`, with five
+balls, and `single`, with one, are read by `SCENE_FORMATS[variant].dataset`.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from multi_object_datasets import scene_format as scenes
 
 COMPRESSION_TYPE = "GZIP"
 IMAGE_SIZE = [14, 14]
-MAX_NUM_ENTITIES = {"standard": 4, "crowded": 6}  # The background, then the balls.
+MAX_NUM_ENTITIES = {"standard": 4, "crowded": 6, "single": 2}  # The background, then the balls.
 BYTE_FEATURES = ["mask", "image"]
 
 
@@ -31,8 +31,8 @@ def _scene_format(name, entities):
 
 
 SCENE_FORMATS = {
-    "standard": _scene_format("balls", MAX_NUM_ENTITIES["standard"]),
-    "crowded": _scene_format("balls (crowded)", MAX_NUM_ENTITIES["crowded"]),
+    variant: _scene_format("balls" if variant == "standard" else f"balls ({variant})", entities)
+    for variant, entities in MAX_NUM_ENTITIES.items()
 }
 SCENE_FORMAT = SCENE_FORMATS["standard"]
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import (
+    disentanglement,
     events,
     experiment,
     factor_regression,
@@ -181,6 +182,21 @@ def test_a_shipped_model_is_taken_unless_steps_or_seeds_are_chosen(tmp_path):
     assert run.load()[0].num_components == 4
     assert not shipped({"stop_after_steps": 9}) and not shipped({}, seeds=(1,))
     assert not shipped({}, config="clevr6")
+
+
+def test_disentanglement_has_the_latents_of_three_models(out):
+    tiny_lab = lab(out)
+    figures = disentanglement.measure(tiny_lab, num_single=8)
+    read = read_back(tiny_lab, figures, disentanglement.draw)
+    assert list(read) == list(disentanglement.MODELS.values())
+    single = next(run for run in tiny_lab.runs if "-single-" in run.name)
+    (batch,) = single.load()[1]("test").take(1)
+    assert batch["visibility"].shape[1] == 2
+    for entry in read.values():
+        assert len(entry["kl"]) == 4 and entry["kl"] == sorted(entry["kl"], reverse=True)
+        assert entry["active"] == sum(kl >= disentanglement.ACTIVE for kl in entry["kl"])
+    for name in disentanglement.MODELS:
+        assert (out / f"tiny-{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_every_input_but_the_parameters_is_left_out_once():

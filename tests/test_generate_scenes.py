@@ -257,7 +257,7 @@ def test_shapes_lie_in_the_image_in_order_and_are_binary():
         assert scene["y"][3] == np.float32((rows[0] + rows[-1] + 1) / 2 / 28)
 
 
-@pytest.mark.parametrize(("variant", "count"), [(None, 3), ("crowded", 5)])
+@pytest.mark.parametrize(("variant", "count"), [(None, 3), ("crowded", 5), ("single", 1)])
 def test_balls_are_whole_apart_and_where_the_factors_say(variant, count):
     drawn = scenes("balls", 60, variant)
     for scene in drawn:

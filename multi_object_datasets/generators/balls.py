@@ -1,11 +1,14 @@
-"""Balls: three coloured balls without overlap on black, 14x14 pixels; five in variant `crowded`."""
+"""Balls: three coloured balls without overlap on black, 14x14 pixels.
+
+The variant `crowded` has five, `single` one.
+"""
 
 import numpy as np
 
 from multi_object_datasets.generators.masks import one_hot
 from multi_object_datasets.generators.tetrominoes import COLORS
 
-NUM_BALLS = {"standard": 3, "crowded": 5}
+NUM_BALLS = {"standard": 3, "crowded": 5, "single": 1}
 VARIANTS = tuple(NUM_BALLS)
 CHUNK_SIZE = 5000
 
@@ -79,7 +82,7 @@ def scene(rng, variant="standard"):
     of these; of five that would take thousands of draws.
     """
     num_balls = NUM_BALLS[variant or "standard"]
-    draw = place if num_balls == NUM_BALLS["standard"] else place_in_turn
+    draw = place_in_turn if variant == "crowded" else place
     while True:
         factors = sample(rng, *draw(rng, num_balls))
         image, labels = render(factors)
