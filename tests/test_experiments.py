@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from experiments import (
     disentanglement,
@@ -16,13 +17,15 @@ from experiments import (
     iterations,
     larger,
     multistability,
+    sequences,
     slots,
     table_1,
 )
 from iodine.modules.refinement_inputs import ALL_INPUTS
 from iodine.modules.utils import UserError
-from multi_object_datasets import generate, generators
+from multi_object_datasets import generate, generators, objects_room
 from tests import tiny
+from tests.test_configs import write_scenes
 
 UPDATES = {
     **{key: value for key, value in tiny.UPDATES.items() if key not in ("seed", "data.path")},
@@ -197,6 +200,31 @@ def test_disentanglement_has_the_latents_of_three_models(out):
         assert entry["active"] == sum(kl >= disentanglement.ACTIVE for kl in entry["kl"])
     for name in disentanglement.MODELS:
         assert (out / f"tiny-{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_sequences_measures_predictions_and_writes_films(out):
+    path = out / "rooms.tfrecords"
+    write_scenes(path, objects_room.SCENE_FORMATS["sequences"])
+    small = {"data__path": str(path), "data__held_out": 2, "data__image_dim": [16, 16]}
+    tiny_lab = lab(out, (0,), "sequences", num_iters=2, eval_images=2, **small)
+    read = read_back(tiny_lab, sequences.measure(tiny_lab), sequences.draw)
+    assert [len(read[name]) for name in ("ari_nobg", "mse", "copy_mse", "kept")] == [3, 3, 2, 2]
+    (batch,) = tiny_lab.runs[0].load()[1]("test").take(1).as_numpy_iterator()
+    change = np.mean((batch["image"][:, 1:] - batch["image"][:, :-1]) ** 2, axis=(0, 2, 3, 4))
+    np.testing.assert_allclose(read["copy_mse"], change, rtol=1e-4)
+    with Image.open(out / "tiny.gif") as gif:
+        assert gif.n_frames == 3 and gif.size == (3 * 3 * 16, 2 * 3 * 16)
+    assert (out / "tiny-film.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_object_keeps_its_slot_if_it_has_one_in_all_frames_that_show_it():
+    overlap = np.zeros((1, 3, 4, 2))  # [N, T, L, K]
+    overlap[0, :, 0, 0] = 20  # in slot 0 throughout
+    overlap[0, [0, 1], 1, [0, 1]] = 20  # in another one in the second frame
+    overlap[0, [0, 2], 2, 1] = 20  # unseen between
+    overlap[0, 1, 3, 0] = 20  # in one frame alone
+    assert sequences.kept_slots(overlap, 0).tolist() == [True, False, True]
+    assert sequences.kept_slots(overlap, 1).tolist() == [True]
 
 
 def test_every_input_but_the_parameters_is_left_out_once():
