@@ -37,17 +37,19 @@ class Experiment:
       updates: {dotted key: value} of all its runs, as on the command line.
       seeds: of the runs.
       out: `Path` of the directory of results and, in `runs`, of what was trained.
+      words: of the command line but --out, for the record.
 
     Attributes:
       runs: list of all `Run`s that it trained.
     """
 
-    def __init__(self, name, config, updates, seeds, out):
+    def __init__(self, name, config, updates, seeds, out, words=()):
         self.name = name
         self.config = config
         self.updates = updates
         self.seeds = seeds
         self.out = out
+        self.words = words
         self.runs = []
 
     def get_config(self):
@@ -141,7 +143,7 @@ class Experiment:
           figure: `matplotlib.figure.Figure`.
         """
         record = {
-            "command": f"python -m experiments.{self.name} {shlex.join(sys.argv[1:])}".strip(),
+            "command": f"python -m experiments.{self.name} {shlex.join(self.words)}".strip(),
             "hardware": hardware(),
             "minutes": {run.name: round(run.minutes(), 1) for run in self.runs},
             "steps": {run.name: run.last_step for run in self.runs},
@@ -208,7 +210,10 @@ def main(name, doc, measure, draw, config="demo", steps=None):
         updates = dict(iterate_flattened(updates))
         check_config(get_config(args.config, updates))
         args.out.mkdir(parents=True, exist_ok=True)
-        experiment = Experiment(name, args.config, updates, args.seeds, args.out)
+        words = sys.argv[1:]
+        if "--out" in words:
+            del words[words.index("--out") : words.index("--out") + 2]
+        experiment = Experiment(name, args.config, updates, args.seeds, args.out, words)
         figures = measure(experiment)
         experiment.write(figures, draw(figures))
     except ConfigAddedError as error:

@@ -182,7 +182,7 @@ def draw(figures):
     Returns:
       `matplotlib.figure.Figure`.
     """
-    titles = ("draws that end in each decomposition", "latents of a scene, first two components")
+    titles = ("draws by decomposition (grey: none valid)", "latents of a scene, two components")
     figure, (bars, paths) = panels.panels(titles, "ambiguous scene", height=2.8)
     order = sorted(figures["scenes"], key=lambda scene: (scene["none"], -max(scene["found"])))
     for place, scene in enumerate(order):
