@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from experiments import (
+    challenges,
     disentanglement,
     events,
     experiment,
@@ -225,6 +226,16 @@ def test_an_object_keeps_its_slot_if_it_has_one_in_all_frames_that_show_it():
     overlap[0, 1, 3, 0] = 20  # in one frame alone
     assert sequences.kept_slots(overlap, 0).tolist() == [True, False, True]
     assert sequences.kept_slots(overlap, 1).tolist() == [True]
+
+
+def test_challenges_shows_grey_scenes(out):
+    tiny_lab = lab(out / "grey", data__path=str(out / "balls.tfrecords"), data__grayscale=True)
+    tiny_lab.out.mkdir()
+    read = read_back(tiny_lab, challenges.measure(tiny_lab), challenges.draw)
+    assert tiny_lab.runs[0].load()[1].image_shape == (14, 14, 1)
+    scores = tiny_lab.runs[0].score()["ari"][:, -1]
+    assert read["seeds"][0]["ari"]["mean"] == pytest.approx(scores.mean(), abs=1e-6)
+    assert (out / "grey" / "tiny-scenes.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_every_input_but_the_parameters_is_left_out_once():

@@ -300,6 +300,18 @@ def test_multi_mnist_has_equal_counts_and_digits_that_lie_where_the_factors_say(
             assert (scene["image"][..., 0][rows, columns] >= multi_mnist.SHOWN).all()
 
 
+def test_textured_digits_are_of_stripes_and_so_is_what_is_behind_them():
+    drawn = scenes("multi_mnist", 40, "textured")
+    for scene in drawn:
+        assert_one_hot(scene["mask"], entity_axis=0)
+        np.testing.assert_array_equal(scene["visibility"], [1, 1, 0])
+        background, digit = (scene["image"][scene["mask"][entity] == 255] for entity in (0, 1))
+        assert len(digit) > 30 and len(background) > 500
+        assert min(np.ptp(background), np.ptp(digit)) > 150
+    digits_mean = np.mean([s["image"][s["mask"][1] == 255].mean() for s in drawn])
+    assert abs(digits_mean - 127.5) < 15  # Brightness tells nothing.
+
+
 def test_multi_mnist_digits_have_the_sizes_of_their_variant():
     scales = {
         variant: np.concatenate([s["scale"][1:][s["visibility"][1:] > 0] for s in drawn])

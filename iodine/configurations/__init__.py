@@ -12,6 +12,7 @@ from iodine.configurations.objects_room import objects_room, sequences
 from iodine.configurations.paper import clevr6_paper, multi_dsprites_paper, tetrominoes_paper
 from iodine.configurations.shapes import shapes
 from iodine.configurations.tetrominoes import tetrominoes, tetrominoes_fast
+from iodine.configurations.textured_mnist import textured_mnist
 from iodine.configurations.vae import demo_vae
 
 __all__ = ["NAMED_CONFIGS", "base"]
@@ -29,6 +30,7 @@ NAMED_CONFIGS = (
     clevr6_grayscale,
     multi_dsprites_binarized,
     shapes,
+    textured_mnist,
     objects_room,
     sequences,
     clevr6_paper,
