@@ -22,6 +22,7 @@ PAPER = {
     "multi_dsprites_binarized": (0.648, 0.172),
     "shapes": (0.910, 0.119),
 }
+TITLE = "foreground ARI (blue: seeds here; grey: the paper's mean and deviation)"
 METRICS = ("ari_nobg", "ari", "mse", "miou")
 
 
@@ -64,13 +65,13 @@ def draw(rows):
     Returns:
       `matplotlib.figure.Figure`.
     """
-    figure, (ax,) = panels.panels(["foreground ARI"], "", height=0.6 + 0.3 * len(rows))
+    figure, (ax,) = panels.panels([TITLE], "", height=0.6 + 0.3 * len(rows))
     for place, row in enumerate(rows.values()):
         if row["paper"]:
             mean, std = row["paper"]
-            ax.errorbar(mean, place, xerr=std, fmt="|", color="grey", label="paper, five seeds")
+            ax.errorbar(mean, place, xerr=std, fmt="|", color="grey")
         scores = [seed["ari_nobg"]["mean"] for seed in row["seeds"]]
-        ax.plot(scores, [place] * len(scores), "o", color="C0", markersize=4, label="here")
+        ax.plot(scores, [place] * len(scores), "o", color="C0", markersize=4)
     ax.set_yticks(range(len(rows)), rows, fontsize=FONT_SIZE)
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xlim(0, 1.02)
