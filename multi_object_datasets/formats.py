@@ -19,7 +19,7 @@ KNOWN_FORMATS = sorted(
         tetrominoes.SCENE_FORMAT,
         clevr_with_masks.SCENE_FORMAT,
         shapes.SCENE_FORMAT,
-        balls.SCENE_FORMAT,
+        *balls.SCENE_FORMATS.values(),
         cater_with_masks.SCENE_FORMAT,
         *multi_dsprites.SCENE_FORMATS.values(),
         *multi_mnist.SCENE_FORMATS.values(),

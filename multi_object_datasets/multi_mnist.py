@@ -1,10 +1,10 @@
-"""Reads Multi-MNIST: up to two handwritten digits on black, in two variants; generated.
+"""Reads Multi-MNIST: up to two handwritten digits on black, in three variants; generated.
 
 `dataset` gives dicts of image [S, S, 1] and mask [3, S, S, 1] uint8 (a mask is 0 or 255), S being
-50, or 64 of variant "small"; label (0 to 9), scale (side of the digit's picture by MNIST's 28
-pixels), x and y (its centre, from 0 at the left and the top to 1) and visibility [3] float32. The
-background comes first; what the scene does not have is zero, so that the digits are as many as the
-sum of visibility less one.
+50, 64 of variant "small", or 32 of "textured", which has one digit, of stripes on other stripes;
+label (0 to 9), scale (side of the digit's picture by MNIST's 28 pixels), x and y (its centre, from
+0 at the left and the top to 1) and visibility [3] float32. The background comes first; what the
+scene does not have is zero, so that the digits are as many as the sum of visibility less one.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from multi_object_datasets import scene_format as scenes
 
 COMPRESSION_TYPE = "GZIP"
-IMAGE_SIZE = {"standard": [50, 50], "small": [64, 64]}
+IMAGE_SIZE = {"standard": [50, 50], "small": [64, 64], "textured": [32, 32]}
 MAX_NUM_ENTITIES = 3  # The background, then up to two digits.
 BYTE_FEATURES = ["mask", "image"]
 FLOAT_FEATURES = ("label", "scale", "x", "y", "visibility")
@@ -41,7 +41,8 @@ def dataset(
     """Reads a Multi-MNIST file.
 
     Args:
-      dataset_variant: "standard" (50x50) or "small" (64x64, digits of 9 to 18 pixels).
+      dataset_variant: "standard" (50x50), "small" (64x64, digits of 9 to 18 pixels) or "textured"
+        (32x32).
       tfrecords_path, read_buffer_size, map_parallel_calls: as for `SceneFormat.dataset`.
 
     Returns:

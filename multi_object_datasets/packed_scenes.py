@@ -81,6 +81,10 @@ class PackedScenes:
     def visibility(self):
         return self._table["visibility"] if "visibility" in self._table.dtype.names else None
 
+    def feature(self, name):
+        """Returns a feature of all scenes, [N, ...], which are not verified."""
+        return np.array(self._records[name])
+
     def read(self, numbers):
         """Returns scenes, after verifying them.
 

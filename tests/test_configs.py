@@ -28,6 +28,9 @@ def small(config_name):
     if family in SMALL:
         small_images = {"batch_size": 2, "data.image_dim": [16, 16]}
         return get_config(config_name, {**SMALL[family], **small_images})
+    if "refinement_core" not in get_config(config_name)["model"]:
+        networks = {"model.encoder.cnn_opt.output_channels": [4], "model.encoder.mlp_opt": None}
+        return get_config(config_name, {**networks, "batch_size": 2, "data.image_dim": [16, 16]})
     encoder = "model.refinement_core.encoder_net"
     plan = get_config(config_name)["model"]["refinement_core"]["encoder_net"]
     return get_config(
@@ -94,6 +97,8 @@ def test_a_shipped_config_trains_for_a_step_and_evaluates(name, tmp_path):
     if "iwae" in model.METRICS:
         assert all(np.isfinite(report[n]["mean"]) for n in ("count_accuracy", "elbo", "iwae"))
         assert np.sum(report["confusion"]) == 3
+        return
+    if model.num_components == 1:
         return
     num_states = config["model"].get("num_iters", 0) + 1
     assert len(report["ari_nobg"]["per_iteration"]) == num_states

@@ -96,11 +96,22 @@ FORMATS = {
         "mask": one_byte_strings(3, 64, 64, 1),
         **{name: floats(3) for name in ("label", "scale", "x", "y", "visibility")},
     },
+    ("multi_mnist", "textured"): {
+        "image": one_byte_strings(32, 32, 1),
+        "mask": one_byte_strings(3, 32, 32, 1),
+        **{name: floats(3) for name in ("label", "scale", "x", "y", "visibility")},
+    },
     ("balls", None): {
         "image": one_byte_strings(14, 14, 3),
         "mask": one_byte_strings(4, 14, 14, 1),
         "color": floats(4, 3),
         **{name: floats(4) for name in ("x", "y", "visibility")},
+    },
+    ("balls", "crowded"): {
+        "image": one_byte_strings(14, 14, 3),
+        "mask": one_byte_strings(6, 14, 14, 1),
+        "color": floats(6, 3),
+        **{name: floats(6) for name in ("x", "y", "visibility")},
     },
     ("shapes", None): {
         "image": one_byte_strings(28, 28, 1),

@@ -257,11 +257,13 @@ def test_shapes_lie_in_the_image_in_order_and_are_binary():
         assert scene["y"][3] == np.float32((rows[0] + rows[-1] + 1) / 2 / 28)
 
 
-def test_balls_are_whole_apart_and_where_the_factors_say():
-    drawn = scenes("balls", 60)
+@pytest.mark.parametrize(("variant", "count"), [(None, 3), ("crowded", 5), ("single", 1)])
+def test_balls_are_whole_apart_and_where_the_factors_say(variant, count):
+    drawn = scenes("balls", 60, variant)
     for scene in drawn:
         assert_one_hot(scene["mask"], entity_axis=0)
-        for entity in (1, 2, 3):
+        assert scene["mask"].shape == (count + 1, 14, 14, 1)
+        for entity in range(1, count + 1):
             shown = scene["mask"][entity, ..., 0] == 255
             top, left = int(scene["y"][entity]), int(scene["x"][entity])
             np.testing.assert_array_equal(shown[top : top + 5, left : left + 5], balls.BALL)
@@ -296,6 +298,18 @@ def test_multi_mnist_has_equal_counts_and_digits_that_lie_where_the_factors_say(
                 center = scene[name][entity] * size
                 assert center - half - 1 <= pixels.min() and pixels.max() <= center + half + 1
             assert (scene["image"][..., 0][rows, columns] >= multi_mnist.SHOWN).all()
+
+
+def test_textured_digits_are_of_stripes_and_so_is_what_is_behind_them():
+    drawn = scenes("multi_mnist", 40, "textured")
+    for scene in drawn:
+        assert_one_hot(scene["mask"], entity_axis=0)
+        np.testing.assert_array_equal(scene["visibility"], [1, 1, 0])
+        background, digit = (scene["image"][scene["mask"][entity] == 255] for entity in (0, 1))
+        assert len(digit) > 30 and len(background) > 500
+        assert min(np.ptp(background), np.ptp(digit)) > 150
+    digits_mean = np.mean([s["image"][s["mask"][1] == 255].mean() for s in drawn])
+    assert abs(digits_mean - 127.5) < 15  # Brightness tells nothing.
 
 
 def test_multi_mnist_digits_have_the_sizes_of_their_variant():

@@ -34,6 +34,12 @@ TINY_RNN_NEM = {
     "model.mlp_size": 6,
     "model.factor_evaluator.mapping": [["position", 2, "scalar"], ["shape", 20, "categorical"]],
 }
+TINY_VAE = {
+    "n_z": 4,
+    "model.encoder.cnn_opt.output_channels": [4],
+    "model.encoder.mlp_opt.output_sizes": [8],
+    "model.decoder.cnn_opt.output_channels": [4, None],
+}
 
 # Name: (named config, updates that make it small, channels of its images).
 MODELS = {
@@ -42,6 +48,7 @@ MODELS = {
     "Slot Attention": ("slot_attention_tetrominoes", TINY_SLOT_ATTENTION, 3),
     "MONet": ("monet_tetrominoes", TINY_MONET, 3),
     "RNN-NEM": ("rnn_nem_multi_dsprites", TINY_RNN_NEM, 1),
+    "VAE": ("demo_vae", TINY_VAE, 3),
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from iodine.modules import data
 from iodine.modules.utils import UserError
-from multi_object_datasets import tetrominoes
+from multi_object_datasets import generate, tetrominoes
 from multi_object_datasets.errors import DatasetError
 from tests.scene_files import write_numbered_tetrominoes as tetrominoes_file
 
@@ -148,3 +148,27 @@ def test_the_stream_shuffles_within_its_buffer_and_starts_at_any_step(tmp_path):
     whole = batches_of(dataset, 6, "train", seed=1)
     assert sorted(whole[0] + whole[1]) == list(range(10)) and whole[0] != [0, 1, 2, 3, 4]
     assert batches_of(dataset, 4, "train", seed=1, start_step=2) == whole[2:]
+
+
+@pytest.mark.parametrize("cache", [None, False])
+def test_scenes_with_an_object_of_the_features_left_out_are_left_out(tmp_path, cache):
+    path = tmp_path / "balls.tfrecords"
+    generate.generate("balls", num_examples=40, seed=0, path=path, workers=1)
+    red_on_the_left = {"color": [[1, 0, 0], [1, 0, 0]], "x": [0, 4]}
+
+    def scenes_of(leave_out):
+        dataset = data.Balls(path, 1, held_out=20, cache=cache, leave_out=leave_out)
+        return {
+            int(batch["scene"][0]): batch["factors"]
+            for batch in dataset("test").as_numpy_iterator()
+        }
+
+    every, kept = scenes_of(None), scenes_of(red_on_the_left)
+    assert len(every) == 20
+    for number, factors in every.items():
+        color, (x, _) = factors["color"][0, 1:], factors["position"][0, 1:].T
+        has_one = ((color == [1, 0, 0]).all(axis=1) & (x <= 4)).any()
+        assert (number in kept) == (not has_one)
+    assert 0 < len(kept) < 20
+    with pytest.raises(UserError, match="no feature 'shape'"):
+        scenes_of({"shape": [1, 1]})

@@ -6,10 +6,11 @@ The values at a config's top feed its nested build plans `data`, `model` and `op
 from iodine.configurations.air import air, air_dsprites, air_small
 from iodine.configurations.base import base
 from iodine.configurations.clevr import clevr, clevr6, clevr6_grayscale
-from iodine.configurations.demo import demo
+from iodine.configurations.demo import demo, demo_deconv
 from iodine.configurations.monet import monet_clevr6, monet_multi_dsprites, monet_tetrominoes
 from iodine.configurations.multi_dsprites import multi_dsprites, multi_dsprites_binarized
 from iodine.configurations.objects_room import objects_room, sequences
+from iodine.configurations.paper import clevr6_paper, multi_dsprites_paper, tetrominoes_paper
 from iodine.configurations.rnn_nem import rnn_nem_multi_dsprites, rnn_nem_shapes
 from iodine.configurations.shapes import shapes
 from iodine.configurations.slot_attention import (
@@ -18,12 +19,16 @@ from iodine.configurations.slot_attention import (
     slot_attention_tetrominoes,
 )
 from iodine.configurations.tetrominoes import tetrominoes, tetrominoes_fast
+from iodine.configurations.textured_mnist import textured_mnist
+from iodine.configurations.vae import demo_vae
 
 __all__ = ["NAMED_CONFIGS", "base"]
 
 # Commands list these, and `main` registers them.
 NAMED_CONFIGS = (
     demo,
+    demo_deconv,
+    demo_vae,
     tetrominoes,
     tetrominoes_fast,
     multi_dsprites,
@@ -32,8 +37,12 @@ NAMED_CONFIGS = (
     clevr6_grayscale,
     multi_dsprites_binarized,
     shapes,
+    textured_mnist,
     objects_room,
     sequences,
+    clevr6_paper,
+    multi_dsprites_paper,
+    tetrominoes_paper,
     air,
     air_small,
     air_dsprites,

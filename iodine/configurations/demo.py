@@ -6,17 +6,20 @@ from iodine.configurations.plans import data_plan, logistic_pixels, model_plan, 
 COSINE_COORDS = {"coord_type": "cos", "coord_freqs": 5}
 
 
-@named_config(
-    n_z=8,
-    num_components=4,
-    num_iters=5,
-    batch_size=16,
-    image_dim=[14, 14],
-    pixel_scale=0.1,
-    learn_rate=0.004,
-    stop_after_steps=8000,
-    save_summaries_steps=100,
-)
+ENTRIES = {
+    "n_z": 8,
+    "num_components": 4,
+    "num_iters": 5,
+    "batch_size": 16,
+    "image_dim": [14, 14],
+    "pixel_scale": 0.1,
+    "learn_rate": 0.004,
+    "stop_after_steps": 8000,
+    "save_summaries_steps": 100,
+}
+
+
+@named_config(**ENTRIES)
 def demo(n_z, num_components, num_iters, batch_size, image_dim, pixel_scale, kl_weight, learn_rate):
     """Scenes of 14×14 pixels and small networks: trains on a CPU in minutes.
 
@@ -44,3 +47,20 @@ def demo(n_z, num_components, num_iters, batch_size, image_dim, pixel_scale, kl_
             learn_rate, decay_rate=0.5, decay_steps=3500, warmup_steps=1000
         ),
     }
+
+
+@named_config(**ENTRIES)
+def demo_deconv(**entries):
+    """demo with the deconvolutional decoder that the paper tries in place of the broadcast one."""
+    plans = demo.function(**entries)
+    plans["model"]["decoder"]["pixel_decoder"] = {
+        "constructor": "iodine.modules.networks.DeConv",
+        "seed_channels": 16,
+        "cnn_opt": {
+            "output_channels": [16, 16, None],
+            "kernel_shapes": 5,
+            "strides": 2,
+            "activation": "elu",
+        },
+    }
+    return plans

@@ -115,14 +115,21 @@ class Tetrominoes(_Generated):
 
 @dataclasses.dataclass(eq=False)
 class Balls(_Generated):
-    """Balls. Its default file is generated if it is not there."""
+    """Balls; `dataset_variant` is one of `balls.SCENE_FORMATS`.
+
+    The default file of "standard" is generated if it is not there.
+    """
 
     image_dim: tuple = tuple(balls.IMAGE_SIZE)
+    dataset_variant: str = "standard"
 
-    scene_format = balls.SCENE_FORMAT
     factors: ClassVar = {"color": ["color"], "position": ["x", "y"]}
-    how_to_get_it = _generate("balls")
     num_examples = 30000
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.scene_format = _variant_format(balls, self.dataset_variant)
+        self.how_to_get_it = _generate("balls", self.dataset_variant)
 
 
 @dataclasses.dataclass(eq=False)

@@ -38,6 +38,9 @@ class SceneDataset:
         the whole set is shuffled anew each epoch. None does not shuffle.
       max_num_objects: leave out scenes with more visible foreground objects than this.
       min_num_objects: leave out scenes with fewer than this.
+      leave_out: {feature of the file: [lowest, highest]}, leave out scenes with a visible object
+        whose features all lie there: {"shape": [1, 1], "color": [3, 3]} are CLEVR's green spheres.
+        A feature of several values takes lists of them.
       grayscale: whether to average the channels into one.
       held_out: number of scenes that are for testing and not trained on, the first ones of the
         file, whether left out or not. A file without more scenes than that serves both.
@@ -56,6 +59,7 @@ class SceneDataset:
     shuffle_buffer: int = 1000
     max_num_objects: int = None
     min_num_objects: int = None
+    leave_out: dict = None
     grayscale: bool = False
     held_out: int = 0
     cache: str = None
@@ -127,6 +131,9 @@ class SceneDataset:
             raise UserError(f"there is no subset '{subset}', only {', '.join(SUBSETS)}")
         if subset == "test" and self.held_out == 0:
             raise UserError("no scenes are held out for testing: set data.held_out, to 320 say")
+        for name in self.leave_out or {}:
+            if self.scene_format is None or name not in self.scene_format.features:
+                raise UserError(f"data.leave_out: the scenes have no feature '{name}'")
         self._need_file()
         read = self._stream if self.cache is False else self._gather
         batches = read(subset, seed, start_step).map(
@@ -170,12 +177,29 @@ class SceneDataset:
             self.path, self.scene_format, self.image_dim, self.crop_region, whole_masks
         )
 
-    def _kept(self, visibility):
-        """Returns which scenes have as many objects as wanted, [N] bool of visibility [N, L]."""
-        count = visibility[:, self.num_background :].sum(axis=1)
+    def _kept(self, visibility, features):
+        """Returns which scenes have the objects that are wanted.
+
+        Args:
+          visibility: [N, L].
+          features: function of the name of a feature that returns its values [N, L, ...].
+
+        Returns:
+          bool [N].
+        """
+        visible = visibility[:, self.num_background :]
+        count = visible.sum(axis=1)
         fewest = 0 if self.min_num_objects is None else self.min_num_objects
         most = np.inf if self.max_num_objects is None else self.max_num_objects
-        return (fewest <= count) & (count <= most)
+        kept = (fewest <= count) & (count <= most)
+        if not self.leave_out:
+            return kept
+        found = visible > 0  # [N, objects]
+        for name, (lowest, highest) in self.leave_out.items():
+            values = features(name)[:, self.num_background :]
+            within = (np.asarray(lowest) <= values) & (values <= np.asarray(highest))
+            found &= within.reshape(*found.shape, -1).all(axis=-1)
+        return kept & ~found.any(axis=1)
 
     def _no_scene(self, subset):
         """Returns the UserError for a subset without scenes."""
@@ -184,6 +208,7 @@ class SceneDataset:
         return UserError(
             f"{self.path} has no scene with data.min_num_objects={self.min_num_objects} to "
             f"data.max_num_objects={self.max_num_objects} visible objects{part}"
+            + (f", none of data.leave_out={self.leave_out}" if self.leave_out else "")
         )
 
     @functools.cached_property
@@ -221,7 +246,7 @@ class SceneDataset:
         numbers = np.arange(len(packed), dtype=np.int64)
         kept = self._in_subset(subset, numbers)
         if packed.visibility is not None:
-            kept &= self._kept(packed.visibility)
+            kept &= self._kept(packed.visibility, packed.feature)
         numbers = numbers[kept]
         if not len(numbers):
             raise self._no_scene(subset)
@@ -267,7 +292,9 @@ class SceneDataset:
                     return
                 if not self._in_subset(subset, number):
                     continue
-                if "visibility" in scene and not self._kept(scene["visibility"][None]):
+                if "visibility" in scene and not self._kept(
+                    scene["visibility"][None], lambda name, scene=scene: scene[name][None]
+                ):
                     continue
                 yield {**scene, "scene": np.int64(number)} if subset == "test" else scene
 

@@ -1,15 +1,19 @@
-"""Balls: three coloured balls without overlap on black, 14x14 pixels."""
+"""Balls: three coloured balls without overlap on black, 14x14 pixels.
+
+The variant `crowded` has five, `single` one.
+"""
 
 import numpy as np
 
 from multi_object_datasets.generators.masks import one_hot
 from multi_object_datasets.generators.tetrominoes import COLORS
 
-VARIANTS = ()
+NUM_BALLS = {"standard": 3, "crowded": 5, "single": 1}
+VARIANTS = tuple(NUM_BALLS)
 CHUNK_SIZE = 5000
 
 IMAGE_SIZE = 14
-NUM_BALLS = 3
+TRIES = 20  # to find room for one more ball
 
 BALL = np.array(
     [
@@ -28,37 +32,59 @@ def render(factors):
     """Draws a scene from its factors.
 
     Args:
-      factors: dict of arrays with the background first: `x` and `y` [4] (left column and top row
-        of the bounding box), `color` [4, 3] (RGB, 0 or 1). Later balls are drawn over earlier
+      factors: dict of arrays with the background first: `x` and `y` [L] (left column and top row
+        of the bounding box), `color` [L, 3] (RGB, 0 or 1). Later balls are drawn over earlier
         ones.
 
     Returns:
       (image uint8 [14, 14, 3], labels uint8 [14, 14], the entity that each pixel shows).
     """
     labels = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
-    for entity in range(1, NUM_BALLS + 1):
+    for entity in range(1, len(factors["x"])):
         left, top = int(factors["x"][entity]), int(factors["y"][entity])
         labels[top : top + DIAMETER, left : left + DIAMETER][BALL] = entity
     return factors["color"].astype(np.uint8)[labels] * 255, labels
 
 
-def sample(rng):
-    """Draws the factors of a scene: colours and places uniform and independent."""
-    x, y = rng.integers(IMAGE_SIZE - DIAMETER + 1, size=(2, NUM_BALLS))
-    color = COLORS[rng.integers(len(COLORS), size=NUM_BALLS)]
+def sample(rng, x, y):
+    """Draws the factors of a scene but the places: colours uniform and independent."""
+    color = COLORS[rng.integers(len(COLORS), size=len(x))]
     return {
         "x": np.concatenate([[0], x]).astype(np.float32),
         "y": np.concatenate([[0], y]).astype(np.float32),
         "color": np.concatenate([np.zeros((1, 3)), color]).astype(np.float32),
-        "visibility": np.ones(NUM_BALLS + 1, np.float32),
+        "visibility": np.ones(len(x) + 1, np.float32),
     }
 
 
-def scene(rng, variant=None):
-    """Draws one scene without overlap."""
-    del variant
+def place(rng, num_balls):
+    """Draws places uniform and independent, which may overlap: (x, y) [2, num_balls]."""
+    return rng.integers(IMAGE_SIZE - DIAMETER + 1, size=(2, num_balls))
+
+
+def place_in_turn(rng, num_balls):
+    """Draws places without overlap, ball by ball where there is room, as (x, y) [2, num_balls]."""
     while True:
-        factors = sample(rng)
+        taken, places = np.zeros((IMAGE_SIZE, IMAGE_SIZE), bool), []
+        for x, y in rng.integers(IMAGE_SIZE - DIAMETER + 1, size=(TRIES * num_balls, 2)):
+            window = taken[y : y + DIAMETER, x : x + DIAMETER]
+            if not window[BALL].any():
+                window[BALL] = True
+                places.append((x, y))
+                if len(places) == num_balls:
+                    return np.transpose(places)
+
+
+def scene(rng, variant="standard"):
+    """Draws one scene without overlap.
+
+    Three balls are placed anew until they do not overlap, so that their places are uniform over all
+    of these; of five that would take thousands of draws.
+    """
+    num_balls = NUM_BALLS[variant or "standard"]
+    draw = place_in_turn if variant == "crowded" else place
+    while True:
+        factors = sample(rng, *draw(rng, num_balls))
         image, labels = render(factors)
-        if np.count_nonzero(labels) == NUM_BALLS * np.count_nonzero(BALL):
-            return {"image": image, "mask": one_hot(labels, NUM_BALLS + 1), **factors}
+        if np.count_nonzero(labels) == num_balls * np.count_nonzero(BALL):
+            return {"image": image, "mask": one_hot(labels, num_balls + 1), **factors}

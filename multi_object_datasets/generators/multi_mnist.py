@@ -1,6 +1,9 @@
 """Multi-MNIST: no, one or two handwritten digits on black, 50x50 or 64x64 pixels.
 
 As Eslami et al. 2016 describe it; sizes are those of the re-implementations that report figures.
+The variant `textured`, 32x32 pixels, has one digit of MNIST's size, filled with one texture on
+another one, so that brightness does not tell them apart (Greff et al. 2019, figure 11; the textures
+are our own choice: stripes of random direction, width and phase).
 """
 
 import numpy as np
@@ -23,8 +26,13 @@ def load_sources(split, path=None):
     return {"source": digits.load(split, path)}
 
 
+STRIPES = (3.0, 8.0)  # Width of a texture's period in pixels.
+
+
 def _draw_scale(rng, variant):
     """Draws the size of a digit, as a factor of MNIST's."""
+    if variant == "textured":
+        return 1.0
     if variant == "standard":
         return 1.0 / rng.normal(1.3, 0.1)
     return rng.uniform(9, 18) / DIGIT_SIDE
@@ -63,6 +71,25 @@ def sample(rng, variant, source, count):
     return factors, layers
 
 
+def texture(rng, size):
+    """Draws stripes, uint8 [size, size], a sine of grey of random direction, width and phase."""
+    angle, phase = rng.uniform(0, np.pi), rng.uniform(0, 2 * np.pi)
+    across = np.cos(angle) * np.arange(size) + np.sin(angle) * np.arange(size)[:, None]
+    return np.uint8(127.5 + 127.5 * np.sin(2 * np.pi * across / rng.uniform(*STRIPES) + phase))
+
+
+def textured_scene(rng, source):
+    """Draws one scene of the variant `textured`."""
+    factors, layers = sample(rng, "textured", source, count=1)
+    shown = layers[0] >= SHOWN
+    background, filling = (texture(rng, len(shown)) for _ in range(2))
+    return {
+        "image": np.where(shown, filling, background)[..., None],
+        "mask": one_hot(shown.astype(np.uint8), MAX_NUM_ENTITIES),
+        **factors,
+    }
+
+
 def scene(rng, variant, source=None):
     """Draws one scene, in which digits may touch but nowhere add up to more than white.
 
@@ -72,6 +99,8 @@ def scene(rng, variant, source=None):
       source: as for `sample`; the shipped training digits if None.
     """
     source = source or digits.load("train")
+    if variant == "textured":
+        return textured_scene(rng, source)
     # Before any place is refused: scenes of each count are equally many.
     count = rng.integers(MAX_NUM_DIGITS + 1)
     while True:
