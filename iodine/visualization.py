@@ -33,7 +33,7 @@ def run_model(model, batch, seed, numbers=None):
     numbers = np.arange(len(batch["image"]), dtype=np.int32) if numbers is None else numbers
     noise = scene_runs.scene_noise(model, tf.constant(numbers), seed)
     info = tf.function(model.eval, autograph=False)(batch, noise)
-    return tf.nest.map_structure(lambda x: x.numpy(), info)
+    return tf.nest.map_structure(np.asarray, info)
 
 
 def sample_prior(model, image_shape, seed):

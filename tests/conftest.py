@@ -8,6 +8,7 @@ import os
 # Test files run side by side, one a core. Before TensorFlow starts, and for child processes too.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
+import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 import iodine  # noqa: E402, F401
@@ -41,3 +42,14 @@ def pytest_collection_modifyitems(items):
         return LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST)
 
     items.sort(key=rank)
+
+
+@pytest.fixture(scope="module")
+def eagerly():
+    """Functions run without being compiled, which takes longer than the few steps of most tests.
+
+    For files whose point is not what is compiled.
+    """
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)

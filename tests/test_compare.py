@@ -11,6 +11,8 @@ from iodine.modules import curves
 from iodine.modules.utils import UserError
 from tests import tiny
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 
 def save(directory, recorded=True, **updates):
     """Saves an untrained tiny model; returns the directory."""

@@ -9,6 +9,7 @@ from iodine.evaluation import evaluate
 from iodine.main import build, get_config
 from multi_object_datasets.generators.example import encode
 
+pytestmark = pytest.mark.usefixtures("eagerly")
 NUM_SCENES = 4
 NAMES = [config.name for config in configurations.NAMED_CONFIGS]
 # The first word of a config's name: updates that make its networks small.
@@ -72,6 +73,7 @@ def write_scenes(path, scene_format, num_objects=4):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_config_trains_for_a_step_and_evaluates(name, tmp_path):
+    tf.config.run_functions_eagerly(name != "sequences")  # compiled in no other test
     config = small(name)
     config["data"]["path"] = str(tmp_path / "scenes.tfrecords")
     dataset, model = build(config["data"]), build(config["model"])

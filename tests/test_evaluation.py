@@ -10,6 +10,8 @@ from iodine.modules.factor_eval import FactorRegressor
 from iodine.modules.utils import UserError
 from tests import tiny
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 REGRESSOR = FactorRegressor([("color", 2, "scalar"), ("shape", 3, "categorical")])
 
 

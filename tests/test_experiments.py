@@ -28,6 +28,7 @@ from multi_object_datasets import generate, generators, objects_room
 from tests import tiny
 from tests.test_configs import write_scenes
 
+pytestmark = pytest.mark.usefixtures("eagerly")
 UPDATES = {
     **{key: value for key, value in tiny.UPDATES.items() if key not in ("seed", "data.path")},
     "num_iters": 1,
