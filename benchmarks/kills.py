@@ -18,7 +18,8 @@ import time
 from tests import tiny
 from tests.test_workers import WORKERS, environments
 
-STAGES = '[{"until": 150, "image_dim": [14, 14], "kl_weight": 0.16}, {"until": 300}]'
+LAST_STEP = 200
+STAGES = '[{"until": 100, "image_dim": [14, 14], "kl_weight": 0.16}, {"until": 200}]'
 # Where its peer was killed before they met, a worker would wait for an hour.
 PEER_SECONDS = 60
 
@@ -36,6 +37,7 @@ def start(out, num_workers):
         checkpoint_dir=out / "run",
         continue_run="auto",
         stages=STAGES,
+        stop_after_steps=LAST_STEP,
         save_checkpoint_steps=20,
         data__cache=out,
     )
@@ -71,6 +73,7 @@ def main():
     assert finish(start(out / "whole", args.workers)) == 0
     seconds = time.monotonic() - began
     expected = logged(out / "whole" / "sacred" / "1")
+    assert list(expected) == list(range(1, LAST_STEP + 1))
     kills = compared = finished = 0
     while kills < args.kills:
         work = out / f"killed_{finished}"
