@@ -28,7 +28,8 @@ def logged(directory):
     """{step: loss} of a run that a FileStorageObserver recorded; Sacred writes every 10 seconds."""
     file = directory / "metrics.json"
     metrics = json.loads(file.read_text()) if file.exists() else {}
-    return dict(zip(*(metrics["loss"][k] for k in ("steps", "values")))) if metrics else {}
+    loss = metrics.get("loss", {"steps": [], "values": []})
+    return dict(zip(loss["steps"], loss["values"]))
 
 
 def start(out, num_workers):

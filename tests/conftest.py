@@ -24,6 +24,8 @@ LONGEST = (
     "test_stages",
     "test_configs",
     "test_runs",
+    "test_models",
+    "test_experiments",
     "test_shipped_models",
     "test_training_process",
     "test_air_runs",
