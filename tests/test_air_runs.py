@@ -16,6 +16,8 @@ from multi_object_datasets.generators import multi_mnist
 from multi_object_datasets.generators.worker import scene_rng
 from tests import tiny
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 SIZES = ["n_z=3", "batch_size=4", "model.lstm_size=6", "model.hidden_size=6", "seed=3"]
 PERIODS = ["save_summaries_steps=1", "save_checkpoint_steps=2", "save_images_steps=4"]
 

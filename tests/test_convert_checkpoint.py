@@ -14,6 +14,8 @@ from iodine.modules.utils import UserError
 from tests import tiny
 from tests.parity_cases import CASES, NUM_STEPS, ROOT, ParityCase, relative_error
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 DATA_SUFFIX = ".data-00000-of-00001"
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from tests import tiny
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 # A MongoDB-compatible server, installed beside this Python by the extra `test`.
 MONGO_SERVER = shutil.which("secantusd-py", path=os.path.dirname(sys.executable))
 

@@ -10,6 +10,8 @@ from iodine import main, segment
 from iodine.modules.overview import slot_colors
 from tests import tiny, trained
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 
 @pytest.fixture
 def pictures(tmp_path):

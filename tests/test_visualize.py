@@ -9,6 +9,8 @@ from PIL import Image
 from multi_object_datasets.generate import generate
 from tests import tiny, trained
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 SCENE_FIGURES = [
     "curves.png",
     "decomposition.png",
