@@ -28,8 +28,13 @@ run=runs/$(date +%Y%m%d-%H%M%S)
 mkdir -p "$run"
 for figures in checkpoints/*/evaluation.json; do # the trained models
     model=$(basename "$(dirname "$figures")")
-    "$python" -m iodine.main evaluate with "$model" out="$run/$model.json"
-    "$python" -m iodine.main visualize with "$model" out="$run/$model"
+    options=(eval_images=320) # figures beside the models may be of more
+    scenes=checkpoints/$model/scenes.tfrecords
+    if [ -f "$scenes" ]; then # where it takes hours to make them
+        options=("data.path=$scenes" eval_images=32)
+    fi
+    "$python" -m iodine.main evaluate with "$model" "${options[@]}" out="$run/$model.json"
+    "$python" -m iodine.main visualize with "$model" "${options[@]}" out="$run/$model"
 done
 echo "metrics: $run/*.json   pictures: $run/*/report.html"
 echo "training demo: the foreground ARI (ARI-nobg) rises after some 2000 steps; Ctrl-C ends it"

@@ -19,7 +19,7 @@ from tests import tiny
 from tests.test_workers import WORKERS, environments
 
 LAST_STEP = 200
-STAGES = '[{"until": 100, "image_dim": [14, 14], "kl_weight": 0.16}, {"until": 200}]'
+STAGES = f'[{{"until": 100, "image_dim": [14, 14], "kl_weight": 0.16}}, {{"until": {LAST_STEP}}}]'
 # Where its peer was killed before they met, a worker would wait for an hour.
 PEER_SECONDS = 60
 

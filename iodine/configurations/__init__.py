@@ -5,7 +5,7 @@ The values at a config's top feed its nested build plans `data`, `model` and `op
 
 from iodine.configurations.air import air, air_dsprites, air_small
 from iodine.configurations.base import base
-from iodine.configurations.clevr import clevr, clevr6, clevr6_grayscale
+from iodine.configurations.clevr import clevr, clevr6, clevr6_fast, clevr6_grayscale
 from iodine.configurations.demo import demo, demo_deconv
 from iodine.configurations.monet import monet_clevr6, monet_multi_dsprites, monet_tetrominoes
 from iodine.configurations.multi_dsprites import multi_dsprites, multi_dsprites_binarized
@@ -33,6 +33,7 @@ NAMED_CONFIGS = (
     tetrominoes_fast,
     multi_dsprites,
     clevr6,
+    clevr6_fast,
     clevr,
     clevr6_grayscale,
     multi_dsprites_binarized,

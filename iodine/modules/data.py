@@ -192,14 +192,15 @@ class ObjectsRoom(SceneDataset):
 
 
 @dataclasses.dataclass(eq=False)
-class Shapes(SceneDataset):
-    """Shapes."""
+class Shapes(_Generated):
+    """Shapes. Its default file is generated if it is not there."""
 
     image_dim: tuple = tuple(shapes.IMAGE_SIZE)
 
     scene_format = shapes.SCENE_FORMAT
     factors: ClassVar = {name: [name] for name in ("shape", "x", "y")}
     how_to_get_it = _generate("shapes")
+    num_examples = 60000
 
 
 @dataclasses.dataclass(eq=False)
