@@ -275,7 +275,11 @@ def test_wrong_requests_and_files_are_one_clear_error(tmp_path):
 
 @pytest.mark.parametrize(
     "config, constructor, name",
-    [("tetrominoes", data.Tetrominoes, "tetrominoes"), ("demo", data.Balls, "balls")],
+    [
+        ("tetrominoes", data.Tetrominoes, "tetrominoes"),
+        ("demo", data.Balls, "balls"),
+        ("shapes", data.Shapes, "shapes"),
+    ],
 )
 def test_the_default_file_is_generated_once(
     tmp_path, monkeypatch, capfd, config, constructor, name
