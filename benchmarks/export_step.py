@@ -1,7 +1,7 @@
 """Writes the training step of a config for machines that have JAX and no TensorFlow.
 
-    python -m benchmarks.export_step CONFIG [key=value ...] --out DIR [--checkpoint DIR]
-        [--images N] [--stage N] [--float32]
+    python -m benchmarks.export_step CONFIG [key=value ...] --out DIR
+        [--checkpoint DIR | --seeds N [N ...]] [--images N] [--stage N] [--float32]
 
 TensorFlow traces the step as a pure function, JAX exports it for CPU and GPU in one file, and
 `run_step.py`, copied next to it, runs it there. What such a run learned comes back by
@@ -11,6 +11,10 @@ TensorFlow traces the step as a pure function, JAX exports it for CPU and GPU in
   the checkpoint's keys ("model/KEY", "m/model/KEY", "v/model/KEY");
 - step.json: what the runner reports on;
 - images.npy: the first N training scenes, uint8, if asked for.
+
+With --seeds the step trains a model for each of them side by side, on batches of its own: state and
+images have one more axis in front. Small models are bound by the number of operations, not by their
+size, so that several take hardly longer than one. TensorFlow cannot do so with convolutions.
 
 The step needs images alone: the factor regressor is left out, which changes nothing else, but that
 its gradient has no share in the norm that gradients are clipped by. Everything but state and data
@@ -31,17 +35,19 @@ import tensorflow as tf  # noqa: E402
 from jax.experimental import jax2tf  # noqa: E402
 from sacred.arg_parser import get_config_updates  # noqa: E402
 from sacred.utils import ConfigAddedError, SacredError, convert_to_nested_dict  # noqa: E402
-from tensorflow.python.framework.convert_to_constants import (  # noqa: E402
-    convert_variables_to_constants_v2,
-)
 
+from benchmarks.pure_step import (  # noqa: E402
+    METRICS,
+    is_sequential,
+    state_variables,
+    training_step,
+)
 from iodine import checkpoints, command_line, learner, main  # noqa: E402
 from iodine.modules.utils import UserError  # noqa: E402
 from iodine.stages import plan_stages  # noqa: E402
 from multi_object_datasets.errors import DatasetError  # noqa: E402
 
 PLATFORMS = ("cpu", "cuda")
-METRICS = ("loss", "recons", "kl", "mse", "grad_norm")
 
 
 def read_config(name, overrides, stage=None):
@@ -74,139 +80,6 @@ def read_config(name, overrides, stage=None):
         raise UserError(str(error)) from error
 
 
-def standard_normal(shape, seed):
-    """Standard-normal noise that is the same in TensorFlow and under XLA, up to rounding.
-
-    `tf.random.stateless_normal` is not, but its bits are: Box-Muller, sqrt(-2 ln u)·cos(2π w).
-
-    Args:
-      shape: list of ints.
-      seed: int32 [2].
-    """
-    bits = tf.random.stateless_uniform(
-        [2, *shape], seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
-    )
-    # 23 bits, the most that leave the middle of each interval, and so ln u, exact.
-    bits = tf.bitwise.right_shift(tf.bitcast(bits, tf.uint32), tf.constant(9, tf.uint32))
-    u, w = tf.unstack((tf.cast(bits, tf.float32) + 0.5) / 2.0**23)
-    return tf.sqrt(-2.0 * tf.math.log(u)) * tf.cos(2.0 * np.pi * w)
-
-
-def trainable_variables(model):
-    """Returns {key in checkpoints: variable} of what is trained, the factor regressor aside."""
-    keys = checkpoints.variable_keys(tf.train.Checkpoint(model=model))
-    return {
-        key: variable
-        for key, variable in sorted(keys.items())
-        if variable.trainable and not key.startswith("model/factor_evaluator/")
-    }
-
-
-def state_variables(model, optimizer):
-    """Returns what the exported step trains.
-
-    Args:
-      model: a `Model` whose variables have been created.
-      optimizer: an `iodine.optimizer.Adam`; its moments are made if need be.
-
-    Returns:
-      (parameters, m, v), each {key of the parameter: variable}.
-    """
-    optimizer.initialize(model.trainable_variables)
-    places = {id(variable): i for i, variable in enumerate(model.trainable_variables)}
-    params = trainable_variables(model)
-    m, v = (
-        {key: moments[places[id(variable)]] for key, variable in params.items()}
-        for moments in (optimizer.m, optimizer.v)
-    )
-    return params, m, v
-
-
-def is_sequential(model):
-    """Whether a `Model` takes several frames, as `IODINE` may."""
-    return getattr(model, "sequential", False)
-
-
-def pure_gradients(model, variables, images_spec):
-    """Returns the model's gradients as a function of its parameters.
-
-    The model reads variables, some of them deep in functions that recompute or cast. So the
-    gradients are traced with the variables, and TensorFlow's tool for freezing models turns every
-    read of one into a constant, for which parameters can be put in.
-
-    Args:
-      model: a `Model` whose variables have been created.
-      variables: {key: variable} to differentiate with respect to.
-      images_spec: uint8 [B, H, W, C], or [B, T, H, W, C] of sequences.
-
-    Returns:
-      Function of (params {key: tensor}, images, noise) that gives (gradients {key: tensor},
-      metrics loss, recons, kl, mse, NaN where the model has none); to be called while tracing.
-    """
-
-    def gradients_of_variables(images, noise):
-        images = tf.cast(images, tf.float32) / 255.0
-        images = images if is_sequential(model) else images[:, None]  # [B, frames, H, W, C]
-        with tf.GradientTape() as tape:
-            loss, scalars, _ = model({"image": images}, noise)
-        gradients = tape.gradient(loss, list(variables.values()), unconnected_gradients="zero")
-        nothing = tf.constant(np.nan)
-        others = [scalars.get(f"loss/{name}", nothing) for name in METRICS[1:-1]]
-        return gradients, [loss, *others]
-
-    noise_spec = tf.TensorSpec(model.noise_shape(images_spec.shape[0]))
-    traced = tf.function(gradients_of_variables, autograph=False).get_concrete_function(
-        images_spec, noise_spec
-    )
-    frozen = convert_variables_to_constants_v2(traced, lower_control_flow=False)
-    # A frozen variable is a constant of the name that its handle had in the graph.
-    handles = {id(handle): inner.name for handle, inner in traced.graph.captures}
-    constants = {key: handles.get(id(variable.handle)) for key, variable in variables.items()}
-    # XLA knows no placeholders, even unused ones.
-    graph_def = frozen.graph.as_graph_def()
-    for node in [x.op.node_def for x in frozen.inputs]:
-        graph_def.node.remove(node)
-
-    def gradients(params, images, noise):
-        inputs = dict(zip([x.name for x in frozen.inputs], (images, noise)))
-        inputs |= {name: params[key] for key, name in constants.items() if name is not None}
-        outputs = tf.graph_util.import_graph_def(
-            graph_def, inputs, [x.name for x in frozen.outputs], name=""
-        )
-        return dict(zip(variables, outputs)), outputs[len(variables) :]
-
-    return gradients
-
-
-def training_step(model, optimizer, images_spec):
-    """Returns the training step as a pure function, to be called while tracing.
-
-    Args:
-      model: a `Model` whose variables have been created.
-      optimizer: an `iodine.optimizer.Adam`.
-      images_spec: as for `pure_gradients`.
-
-    Returns:
-      Function of (params, m, v {key: float32}, step [], seed [] int32, images) that gives
-      (params, m, v, step, metrics [5] in the order of METRICS).
-    """
-    gradients_of = pure_gradients(model, trainable_variables(model), images_spec)
-
-    def step(params, m, v, step, seed, images):
-        keys = list(params)
-        noise = standard_normal(model.noise_shape(images_spec.shape[0]), tf.stack([seed, step]))
-        gradients, metrics = gradients_of(params, images, noise)
-        gradients = [gradients[key] for key in keys]
-        norm = tf.linalg.global_norm(gradients)
-        if model.max_gradient_norm is not None:
-            gradients, _ = tf.clip_by_global_norm(gradients, model.max_gradient_norm, norm)
-        state = [[values[key] for key in keys] for values in (params, m, v)]
-        state = [dict(zip(keys, values)) for values in optimizer.update(gradients, *state, step)]
-        return *state, step + 1, tf.stack([*metrics, norm])
-
-    return step
-
-
 def first_images(dataset, seed, num_images):
     """Returns the first training scenes as uint8 [N, (T,) H, W, C]."""
     scenes = dataset("train", seed=seed).unbatch().take(num_images).as_numpy_iterator()
@@ -214,7 +87,17 @@ def first_images(dataset, seed, num_images):
     return images[:, 0] if images.shape[1] == 1 else images
 
 
-def export(name, overrides, out, checkpoint, num_images, float32, stage=None):
+def build_parts(config, seed):
+    """Returns (model, optimizer, progress), new ones of a seed."""
+    tf.random.set_seed(seed)
+    model = main.build(config["model"], "model")
+    optimizer = main.build(config["optimizer"], "optimizer")
+    model.initialize(main.build(config["data"], "data").image_shape)
+    optimizer.initialize(model.trainable_variables)
+    return model, optimizer, learner.Progress(model, seed)
+
+
+def export(name, overrides, out, checkpoint, num_images, float32, stage=None, seeds=None):
     """Writes the artefact of a config into the directory `out`.
 
     Args:
@@ -225,38 +108,40 @@ def export(name, overrides, out, checkpoint, num_images, float32, stage=None):
       num_images: number of training scenes to write as well, None for none.
       float32: whether to do without TF32 on a GPU.
       stage: as for `read_config`.
+      seeds: of the models to train side by side, None for one of the config's seed.
 
     Returns:
       What step.json says.
 
     Raises:
-      UserError: for a wrong config, a checkpoint that does not fit, or if `out` exists.
+      UserError: for a wrong config, a checkpoint that does not fit, several seeds of a model with
+        convolutions, or if `out` exists.
     """
     config = read_config(name, overrides, stage)
     if os.path.exists(out):
         raise UserError(f"'{out}' exists already: choose another --out=DIR")
-    tf.random.set_seed(config["seed"])
     dataset = main.build(config["data"], "data")
-    model = main.build(config["model"], "model")
-    optimizer = main.build(config["optimizer"], "optimizer")
-    progress = learner.Progress(model, config["seed"])
-    model.initialize(dataset.image_shape)
-    variables = state_variables(model, optimizer)
-    if checkpoint is not None:
-        path = checkpoints.latest_checkpoint(checkpoint)
-        checkpoints.restore(path, model=model, optimizer=optimizer, progress=progress)
+    states = []
+    for seed in seeds or [config["seed"]]:
+        model, optimizer, progress = build_parts(config, seed)
+        if checkpoint is not None:
+            path = checkpoints.latest_checkpoint(checkpoint)
+            checkpoints.restore(path, model=model, optimizer=optimizer, progress=progress)
+        state = tf.nest.map_structure(lambda x: x.numpy(), state_variables(model, optimizer))
+        states.append((*state, np.int32(progress.seed.numpy())))
+    if seeds and any(variable.shape.rank == 4 for variable in model.trainable_variables):
+        raise UserError(f"'{name}' has convolutions: its seeds cannot be trained side by side")
     frames = [model.num_iters + 1] if is_sequential(model) else []
     images_spec = tf.TensorSpec([config["batch_size"], *frames, *dataset.image_shape], tf.uint8)
     images = None if num_images is None else first_images(dataset, config["seed"], num_images)
 
     tf.config.experimental.enable_tensor_float_32_execution(not float32)
-    function = jax2tf.call_tf(training_step(model, optimizer, images_spec), has_side_effects=False)
-    state = tf.nest.map_structure(lambda variable: variable.numpy(), variables)
-    state = (*state, np.int32(optimizer.step.numpy()), np.int32(progress.seed.numpy()))
-    specs = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
-        (*state, np.empty(images_spec.shape, np.uint8)),
-    )
+    step = training_step(model, optimizer, images_spec, side_by_side=bool(seeds))
+    function = jax2tf.call_tf(step, has_side_effects=False)
+    *state, seed = jax.tree.map(lambda *x: np.stack(x), *states) if seeds else states[0]
+    state = (*state, np.int32(optimizer.step.numpy()), seed)
+    batch = np.empty([*seed.shape, *images_spec.shape], np.uint8)
+    specs = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (*state, batch))
     exported = jax.export.export(jax.jit(function), platforms=PLATFORMS)(*specs)
     about = {
         "config": name,
@@ -271,6 +156,7 @@ def export(name, overrides, out, checkpoint, num_images, float32, stage=None):
         "decoder_kernels": [
             w.shape.as_list() for w in model.decoder.trainable_variables if w.shape.rank == 4
         ],
+        "seeds": seeds,
         "jax": jax.__version__,
         "tensorflow": tf.__version__,
     }
@@ -295,7 +181,9 @@ def run():
     parser.add_argument("config", help=f"one of {main.NAMED_CONFIGS}")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="as of iodine.main")
     parser.add_argument("--out", required=True, help="directory to make")
-    parser.add_argument("--checkpoint", metavar="DIR", help="go on from the latest one there")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--checkpoint", metavar="DIR", help="go on from the latest one there")
+    start.add_argument("--seeds", type=int, nargs="+", metavar="N", help="a model for each")
     parser.add_argument("--images", type=int, metavar="N", help="write N training scenes as well")
     parser.add_argument("--stage", type=int, metavar="N", help="number of the config's stage")
     parser.add_argument("--float32", action="store_true", help="no TF32 on the GPU")
@@ -309,10 +197,12 @@ def run():
             args.images,
             args.float32,
             args.stage,
+            args.seeds,
         )
     except (UserError, DatasetError, OSError) as error:
         sys.exit(f"error: {error}")
-    gflop = about["flop_per_step"] / about["batch_size"] / 1e9
+    num_images = about["batch_size"] * len(about["seeds"] or [None])
+    gflop = about["flop_per_step"] / num_images / 1e9
     print(f"{args.config}: {about['images_shape']}, {gflop:.2f} GFLOP an image, in '{args.out}'")
 
 

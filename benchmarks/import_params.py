@@ -4,7 +4,7 @@
 
 Give the config and the overrides that the step was exported with. The checkpoint can be trained on,
 evaluated and visualised like any other; the factor regressor, which the exported step leaves out,
-is at its initial values.
+is at its initial values. Of a file of several seeds, `seed=N` says which.
 """
 
 import argparse
@@ -12,10 +12,10 @@ import sys
 import zipfile
 
 import numpy as np
-import tensorflow as tf
 
-from benchmarks.export_step import read_config, state_variables
-from iodine import checkpoints, learner, main
+from benchmarks.export_step import build_parts, read_config
+from benchmarks.pure_step import state_variables
+from iodine import checkpoints, main
 from iodine.modules.utils import UserError
 from multi_object_datasets.errors import DatasetError
 
@@ -33,6 +33,21 @@ def read_params(path):
         raise UserError(f"'{path}' is no parameter file of run_step.py: {error}") from error
 
 
+def one_of_several(values, seed, path):
+    """Returns {name: array} of one of the models that were trained side by side, or of the only.
+
+    Raises:
+      UserError: if several are there, and none of this seed.
+    """
+    seeds = values.get("seed")
+    if np.ndim(seeds) == 0:
+        return values
+    if seed not in seeds:
+        raise UserError(f"'{path}' is of the seeds {', '.join(map(str, seeds))}: add seed=N")
+    place = list(seeds).index(seed)
+    return {name: x if name == "step" else x[place] for name, x in values.items()}
+
+
 def import_params(path, name, overrides):
     """Writes the checkpoint.
 
@@ -45,22 +60,18 @@ def import_params(path, name, overrides):
       Path of the checkpoint.
 
     Raises:
-      UserError: if the file is of another model, or checkpoint_dir holds checkpoints already.
+      UserError: if the file is of another model or not of this seed, or checkpoint_dir holds
+        checkpoints already.
     """
     config = read_config(name, overrides)
     checkpoints.check_vacant(config["checkpoint_dir"])
-    values = read_params(path)
-    tf.random.set_seed(config["seed"])
-    dataset = main.build(config["data"], "data")
-    model = main.build(config["model"], "model")
-    optimizer = main.build(config["optimizer"], "optimizer")
-    model.initialize(dataset.image_shape)
-
+    values = one_of_several(read_params(path), config["seed"], path)
+    seed = int(values.pop("seed", config["seed"]))
+    model, optimizer, progress = build_parts(config, seed)
     params, m, v = state_variables(model, optimizer)
     targets = {"step": optimizer.step, **params}
     targets |= {f"m/{key}": variable for key, variable in m.items()}
     targets |= {f"v/{key}": variable for key, variable in v.items()}
-    seed = values.pop("seed", config["seed"])
     differences = checkpoints.shape_differences(
         {key: variable.shape.as_list() for key, variable in targets.items()},
         {key: list(value.shape) for key, value in values.items()},
@@ -76,7 +87,7 @@ def import_params(path, name, overrides):
         {"refinement_batch_size": model.refinement_batch_size or config["batch_size"]},
         model=model,
         optimizer=optimizer,
-        progress=learner.Progress(model, int(seed)),
+        progress=progress,
     )
     return writer.save(int(optimizer.step))
 

@@ -25,7 +25,10 @@ from jax import lax
 
 
 def load_state(path):
-    """Reads (params, m, v, step, seed) from a parameter file, the first three {key: array}."""
+    """Reads (params, m, v, step, seed) from a parameter file, the first three {key: array}.
+
+    The seed is [S], and the arrays are [S, ...], of models that are trained side by side.
+    """
     with np.load(path) as file:
         arrays = {name: file[name] for name in file.files}
     step, seed = arrays.pop("step"), arrays.pop("seed")
@@ -47,7 +50,12 @@ def save_state(directory, state):
 
 
 def choose_batch(seed, number, batch_size, num_images):
-    """Returns which images step `number` sees, [batch_size], each of them any of all."""
+    """Returns which images step `number` sees, [batch_size], each of them any of all.
+
+    Several seeds [S] see batches of their own, [S, batch_size].
+    """
+    if jnp.ndim(seed):
+        return jax.vmap(lambda one: choose_batch(one, number, batch_size, num_images))(seed)
     key = jax.random.fold_in(jax.random.key(seed), number)
     return jax.random.randint(key, [batch_size], 0, num_images)
 
@@ -68,8 +76,8 @@ def compile_steps(step, state, data, batch_size, num_steps):
       num_steps: steps between two returns to Python.
 
     Returns:
-      Function of (state, data) that gives (state, metrics [num_steps, 5]); the state that it is
-      given is gone afterwards.
+      Function of (state, data) that gives (state, metrics [num_steps, 5], of several seeds
+      [num_steps, S, 5]); the state that it is given is gone afterwards.
     """
 
     def train_step(state, data):
@@ -119,15 +127,13 @@ def measure_rates(num_slots, height, width, kernel):
     Args:
       num_slots: images in the convolution.
       height, width: of the images.
-      kernel: [k, k, channels in, channels out].
+      kernel: [k, k, channels in, channels out], None for a model without convolutions.
 
     Returns:
       {"conv bf16", "conv float32" (TF32 on a GPU that has it), "matmul bf16", "matmul float32"},
       TFLOP/s.
     """
     size, repeats = (8192, 20) if is_gpu() else (1024, 3)
-    k, _, n_in, n_out = kernel
-    forward = 2.0 * num_slots * height * width * k * k * n_in * n_out
     rates = {}
     for name, dtype in (("bf16", jnp.bfloat16), ("float32", jnp.float32)):
 
@@ -140,10 +146,12 @@ def measure_rates(num_slots, height, width, kernel):
             y, gradients = jax.vjp(convolve, x, w)
             return y, gradients(dy)
 
-        x = jnp.ones([num_slots, height, width, n_in], dtype)
-        w = jnp.ones(kernel, dtype)
-        dy = jnp.ones([num_slots, height, width, n_out], dtype)
-        rates[f"conv {name}"] = rate(convolve_with_gradients, (x, w, dy), 3 * forward, repeats)
+        if kernel is not None:
+            x = jnp.ones([num_slots, height, width, kernel[2]], dtype)
+            w = jnp.ones(kernel, dtype)
+            dy = jnp.ones([num_slots, height, width, kernel[3]], dtype)
+            flop = 3 * 2.0 * num_slots * height * width * np.prod(kernel)
+            rates[f"conv {name}"] = rate(convolve_with_gradients, (x, w, dy), flop, repeats)
         a = jnp.ones([size, size], dtype)
         rates[f"matmul {name}"] = rate(jnp.matmul, (a, a), 2.0 * size**3, repeats)
     return rates
@@ -180,10 +188,11 @@ def train(args, about, step, state, data):
       data: uint8 [N, ...] on the device.
 
     Returns:
-      ({metric: mean over the last --log-every steps}, list of seconds a step between two printed
-      lines, seconds that compiling took).
+      ({metric: mean over the last --log-every steps, a list if there are several seeds}, list of
+      seconds a step between two printed lines, seconds that compiling took).
     """
     batch_size, names = about["batch_size"], about["metrics"]
+    images_per_step = batch_size * state[4].size
     start = time.perf_counter()
     steps = compile_steps(step, state, data, batch_size, args.log_every)
     compile_seconds = time.perf_counter() - start
@@ -194,14 +203,15 @@ def train(args, about, step, state, data):
         state, metrics = steps(state, data)
         means = np.asarray(metrics).mean(axis=0)
         seconds.append((time.perf_counter() - start) / args.log_every)
-        figures = "  ".join(f"{name} {value:.6g}" for name, value in zip(names, means))
-        images_per_second = batch_size / seconds[-1]
-        print(f"{int(state[3]):>7d}  {figures}  {images_per_second:.1f} images/s", flush=True)
-        if not np.isfinite(means).all():
+        for values in np.atleast_2d(means):  # a line for each seed
+            figures = "  ".join(f"{name} {value:.6g}" for name, value in zip(names, values))
+            print(f"{int(state[3]):>7d}  {figures}  {images_per_step / seconds[-1]:.1f} images/s")
+        sys.stdout.flush()
+        if not np.isfinite(means[..., [0, -1]]).all():  # others may be ones that the model lacks
             sys.exit(f"error: not finite by step {int(state[3])}; see {args.out} for good ones")
         if done % args.save_every == 0 or done == args.steps:
             save_state(args.out, state)
-    return dict(zip(names, means.tolist())), seconds, compile_seconds
+    return dict(zip(names, means.T.tolist())), seconds, compile_seconds
 
 
 def parse_arguments():
@@ -235,7 +245,7 @@ def main():
         path = args.params or os.path.join(args.artefact, "params.npz")
         # What is on the device before the first call is not compiled for anew at the second.
         state = jax.device_put(load_state(path))
-        data = jax.device_put(read_data(args, about, int(state[4])))
+        data = jax.device_put(read_data(args, about, np.asarray(state[4])))
         os.makedirs(args.out, exist_ok=True)
     except (OSError, KeyError, ValueError) as error:
         sys.exit(f"error: {error}")
@@ -244,7 +254,7 @@ def main():
     metrics, seconds, compile_seconds = train(args, about, exported.call, state, data)
     median = statistics.median(seconds[1:] or seconds)
     memory = peak_memory()  # before the measurements below
-    kernels = about["decoder_kernels"]
+    kernels = about["decoder_kernels"] or [None]
     achieved = about["flop_per_step"] / median / 1e12
     report = {
         "device": jax.devices()[0].device_kind,
@@ -252,7 +262,7 @@ def main():
         "steps": args.steps,
         "compile_seconds": compile_seconds,
         "seconds_per_step": median,
-        "images_per_second": about["batch_size"] / median,
+        "images_per_second": about["batch_size"] * state[4].size / median,
         "peak_memory_mib": memory,
         "tflops": achieved,
         "metrics": metrics,

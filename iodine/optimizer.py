@@ -106,7 +106,7 @@ class Adam(snt.Optimizer):
         rate = self.learning_rate
         return tf.convert_to_tensor(rate(step) if callable(rate) else rate, tf.float32)
 
-    def _factors(self, parameters):
+    def rate_factors_of(self, parameters):
         """What the learning rate of each variable is multiplied by."""
         return [
             float(np.prod([f for part, f in self.rate_factors.items() if part in p.name]))
@@ -144,7 +144,7 @@ class Adam(snt.Optimizer):
         """
         self.initialize(parameters)
         new_values = self.update(
-            updates, parameters, self.m, self.v, self.step, self._factors(parameters)
+            updates, parameters, self.m, self.v, self.step, self.rate_factors_of(parameters)
         )
         for variables, values in zip((parameters, self.m, self.v), new_values):
             for variable, value in zip(variables, values):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks import export_step, import_params, run_step
+from benchmarks import export_step, import_params, pure_step, run_step
 from iodine import checkpoints
 from iodine.learner import Learner, Progress
 from iodine.main import build, get_config
@@ -54,7 +54,7 @@ def train(model, optimizer, batches):
     """Trains in TensorFlow with the exported step's noise: the scalars of the last step."""
     learner = Learner(model, optimizer, Progress(model, SEED), tf.distribute.get_strategy())
     for step, images in enumerate(batches, start=int(optimizer.step)):
-        noise = export_step.standard_normal(
+        noise = pure_step.standard_normal(
             model.noise_shape(IMAGES_SHAPE[0]), tf.constant([SEED, step])
         )
         scalars = learner.step({"image": images[:, None] / np.float32(255)}, noise)
@@ -118,7 +118,7 @@ def test_the_runner_alone_gives_the_parameters_and_metrics_of_training(artefact,
     model, optimizer = parts()
     start = checkpoints.latest_checkpoint(artefact.parent / "start")
     checkpoints.restore(start, model=model, optimizer=optimizer)
-    expected_params, expected_m, expected_v = export_step.state_variables(model, optimizer)
+    expected_params, expected_m, expected_v = pure_step.state_variables(model, optimizer)
     before = values(expected_params)
     scalars = train(model, optimizer, batches)
 
@@ -138,29 +138,29 @@ def test_the_runner_alone_gives_the_parameters_and_metrics_of_training(artefact,
 def test_the_pure_step_reads_no_variable_even_where_it_rematerializes():
     images = np.random.default_rng(0).integers(0, 256, IMAGES_SHAPE, np.uint8)
     model, optimizer = parts(rematerialize=True)
-    before = values(export_step.trainable_variables(model))
+    before = values(pure_step.trainable_variables(model))
     zeros = {key: np.zeros_like(value) for key, value in before.items()}
-    step = export_step.training_step(model, optimizer, tf.TensorSpec(IMAGES_SHAPE, tf.uint8))
+    step = pure_step.training_step(model, optimizer, tf.TensorSpec(IMAGES_SHAPE, tf.uint8))
     # Other values than the variables', so that a variable that is still read would show.
     params = {key: value + np.float32(0.01) for key, value in before.items()}
     state = tf.nest.map_structure(tf.constant, (params, zeros, zeros, np.int32(0)))
     params_after = tf.function(step, autograph=False)(*state, tf.constant(SEED), images)[0]
-    for key, value in values(export_step.trainable_variables(model)).items():
+    for key, value in values(pure_step.trainable_variables(model)).items():
         np.testing.assert_array_equal(value, before[key])
 
     plain, plain_optimizer = parts()
-    for key, variable in export_step.trainable_variables(plain).items():
+    for key, variable in pure_step.trainable_variables(plain).items():
         variable.assign(params[key])
     train(plain, plain_optimizer, [images])
-    after = values(export_step.trainable_variables(plain))
+    after = values(pure_step.trainable_variables(plain))
     assert relative_error(moved(values(params_after), params), moved(after, params)) < 1e-3
 
 
 def test_noise_is_standard_normal_and_new_in_each_step():
-    noise = export_step.standard_normal([100000], tf.constant([1, 2])).numpy()
+    noise = pure_step.standard_normal([100000], tf.constant([1, 2])).numpy()
     assert abs(noise.mean()) < 0.02 and abs(noise.std() - 1.0) < 0.01
     assert abs(np.mean(noise**4) - 3.0) < 0.15
-    other = export_step.standard_normal([100000], tf.constant([1, 3])).numpy()
+    other = pure_step.standard_normal([100000], tf.constant([1, 3])).numpy()
     assert abs(np.corrcoef(noise, other)[0, 1]) < 0.02
 
 
@@ -182,7 +182,7 @@ def test_parameters_come_back_as_a_checkpoint_to_train_on(trained, tmp_path):
 
     *state, step, seed = run_step.load_state(trained / "params-0000004.npz")
     assert int(optimizer.step) == step == 4 and int(progress.seed) == seed == SEED
-    for variables, arrays in zip(export_step.state_variables(model, optimizer), state):
+    for variables, arrays in zip(pure_step.state_variables(model, optimizer), state):
         assert variables.keys() == arrays.keys()
         for key, value in arrays.items():
             np.testing.assert_array_equal(variables[key], value)

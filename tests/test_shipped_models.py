@@ -16,6 +16,7 @@ SCENES = {
     "clevr6_fast": None,
     "demo": ("balls", "train"),
     "rnn_nem_shapes": ("shapes", "train"),
+    "slot_attention_tetrominoes_fast": ("tetrominoes", "train"),
     "tetrominoes_fast": ("tetrominoes", "train"),
 }
 NUM_SCENES = 320

@@ -17,6 +17,7 @@ from iodine.configurations.slot_attention import (
     slot_attention_clevr6,
     slot_attention_multi_dsprites,
     slot_attention_tetrominoes,
+    slot_attention_tetrominoes_fast,
 )
 from iodine.configurations.tetrominoes import tetrominoes, tetrominoes_fast
 from iodine.configurations.textured_mnist import textured_mnist
@@ -48,6 +49,7 @@ NAMED_CONFIGS = (
     air_small,
     air_dsprites,
     slot_attention_tetrominoes,
+    slot_attention_tetrominoes_fast,
     slot_attention_multi_dsprites,
     slot_attention_clevr6,
     monet_tetrominoes,

@@ -19,7 +19,10 @@ CLEVR_NETWORKS = {
 }
 
 
-def _plans(data, factors, n_z, num_components, num_iters, learn_rate, networks):
+SCHEDULE = {"decay_rate": 0.5, "decay_steps": 100000, "warmup_steps": 10000}  # as published
+
+
+def _plans(data, factors, n_z, num_components, num_iters, learn_rate, networks, schedule=SCHEDULE):
     return {
         "data": data,
         "model": {
@@ -32,9 +35,7 @@ def _plans(data, factors, n_z, num_components, num_iters, learn_rate, networks):
             "implicit": False,  # True: gradients through the last iteration alone
             "factor_evaluator": regressor_plan(factors),
         },
-        "optimizer": optimizer_plan(
-            learn_rate, beta1=0.9, decay_rate=0.5, decay_steps=100000, warmup_steps=10000
-        ),
+        "optimizer": optimizer_plan(learn_rate, beta1=0.9, **schedule),
     }
 
 
@@ -43,6 +44,27 @@ def slot_attention_tetrominoes(batch_size, image_dim, n_z, num_components, num_i
     data = tetrominoes_data(batch_size, image_dim)
     sizes = (n_z, num_components, num_iters, learn_rate)
     return _plans(data, TETROMINO_FACTORS, *sizes, SMALL_NETWORKS)
+
+
+@named_config(
+    **{**ENTRIES, "batch_size": 32, "learn_rate": 0.0008},
+    num_components=4,
+    image_dim=[35, 35],
+    stages=[
+        {"until": 4200, "image_dim": [14, 14]},
+        {"until": 12000},
+        {"until": 16000, "learn_rate": 0.0002},
+    ],
+    save_summaries_steps=100,
+)
+def slot_attention_tetrominoes_fast(
+    batch_size, image_dim, n_z, num_components, num_iters, learn_rate
+):
+    """slot_attention_tetrominoes with a higher learning rate, on scenes that grow."""
+    data = tetrominoes_data(batch_size, image_dim)
+    sizes = (n_z, num_components, num_iters, learn_rate)
+    schedule = {**SCHEDULE, "warmup_steps": 1000}
+    return _plans(data, TETROMINO_FACTORS, *sizes, SMALL_NETWORKS, schedule)
 
 
 @named_config(**ENTRIES, num_components=6, image_dim=[64, 64])
