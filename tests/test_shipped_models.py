@@ -10,19 +10,26 @@ from multi_object_datasets.generate import generate
 from tests import tiny
 
 SHIPPED = sorted(path.parent for path in tiny.ROOT.glob("checkpoints/*/evaluation.json"))
-# Of each: generator and split of its scenes; those of CLEVR take hours, and some stand beside it.
+# Of each: generator, split and variant of its scenes; those of CLEVR take hours, and some stand
+# beside it.
 SCENES = {
-    "air": ("multi_mnist", "test"),
+    "air": ("multi_mnist", "test", None),
+    "air_small": ("multi_mnist", "test", "small"),
     "clevr6_fast": None,
-    "demo": ("balls", "train"),
-    "rnn_nem_shapes": ("shapes", "train"),
-    "slot_attention_tetrominoes_fast": ("tetrominoes", "train"),
-    "tetrominoes_fast": ("tetrominoes", "train"),
+    "demo": ("balls", "train", None),
+    "rnn_nem_shapes": ("shapes", "train", None),
+    "slot_attention_tetrominoes_fast": ("tetrominoes", "train", None),
+    "tetrominoes_fast": ("tetrominoes", "train", None),
 }
 NUM_SCENES = 320
 NUM_SCENES_BESIDE = 32
 # Most of AIR's weights are those of an LSTM that sees the whole picture.
-MAX_BYTES = {**dict.fromkeys(SCENES, 3_000_000), "clevr6_fast": 5_000_000, "air": 14_000_000}
+MAX_BYTES = {
+    **dict.fromkeys(SCENES, 3_000_000),
+    "clevr6_fast": 5_000_000,
+    "air": 14_000_000,
+    "air_small": 20_000_000,
+}
 
 
 def test_the_models_that_the_readme_names_are_there():
@@ -35,8 +42,8 @@ def test_a_shipped_model_evaluates_to_its_figures(folder, tmp_path):
     scenes, num_scenes = folder / "scenes.tfrecords", NUM_SCENES_BESIDE
     if not scenes.exists():
         scenes, num_scenes = tmp_path / "scenes.tfrecords", NUM_SCENES
-        name, split = SCENES[folder.name]
-        generate(name, num_scenes, seed=0, path=scenes, split=split)
+        name, split, variant = SCENES[folder.name]
+        generate(name, num_scenes, seed=0, path=scenes, split=split, variant=variant)
     measured = tmp_path / "evaluation.json"
     words = ["evaluate", "with", folder.name, f"data.path={scenes}", f"out={measured}", "seed=0"]
     words += [f"data.held_out={num_scenes}", f"eval_images={num_scenes}", f"data.cache={tmp_path}"]
