@@ -87,12 +87,12 @@ def first_images(dataset, seed, num_images):
     return images[:, 0] if images.shape[1] == 1 else images
 
 
-def build_parts(config, seed):
-    """Returns (model, optimizer, progress), new ones of a seed."""
+def build_parts(config, image_shape, seed):
+    """Returns (model, optimizer, progress), new ones of a seed, for images of [H, W, C]."""
     tf.random.set_seed(seed)
     model = main.build(config["model"], "model")
     optimizer = main.build(config["optimizer"], "optimizer")
-    model.initialize(main.build(config["data"], "data").image_shape)
+    model.initialize(image_shape)
     optimizer.initialize(model.trainable_variables)
     return model, optimizer, learner.Progress(model, seed)
 
@@ -123,7 +123,7 @@ def export(name, overrides, out, checkpoint, num_images, float32, stage=None, se
     dataset = main.build(config["data"], "data")
     states = []
     for seed in seeds or [config["seed"]]:
-        model, optimizer, progress = build_parts(config, seed)
+        model, optimizer, progress = build_parts(config, dataset.image_shape, seed)
         if checkpoint is not None:
             path = checkpoints.latest_checkpoint(checkpoint)
             checkpoints.restore(path, model=model, optimizer=optimizer, progress=progress)

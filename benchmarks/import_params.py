@@ -67,7 +67,8 @@ def import_params(path, name, overrides):
     checkpoints.check_vacant(config["checkpoint_dir"])
     values = one_of_several(read_params(path), config["seed"], path)
     seed = int(values.pop("seed", config["seed"]))
-    model, optimizer, progress = build_parts(config, seed)
+    image_shape = main.build(config["data"], "data").image_shape
+    model, optimizer, progress = build_parts(config, image_shape, seed)
     params, m, v = state_variables(model, optimizer)
     targets = {"step": optimizer.step, **params}
     targets |= {f"m/{key}": variable for key, variable in m.items()}

@@ -18,6 +18,7 @@ from tests.test_export_step import moved, run_alone, values
 SEEDS = [3, 5]
 NUM_STEPS = 2
 NUM_IMAGES = 6
+IMAGE_SHAPE = [50, 50, 1]
 SIZES = ["n_z=3", "batch_size=2", "model.lstm_size=6", "model.hidden_size=6"]
 
 
@@ -50,7 +51,7 @@ def trained(overrides, tmp_path_factory):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_each_seed_trains_as_it_would_alone(seed, overrides, trained):
     config = export_step.read_config("air", overrides)
-    model, optimizer, _ = export_step.build_parts(config, seed)
+    model, optimizer, _ = export_step.build_parts(config, IMAGE_SHAPE, seed)
     expected, *_ = pure_step.state_variables(model, optimizer)
     before = values(expected)
     learner = Learner(model, optimizer, Progress(model, seed), tf.distribute.get_strategy())
@@ -74,7 +75,7 @@ def test_one_of_them_becomes_a_checkpoint(overrides, trained, tmp_path):
     import_params.import_params(str(path), "air", [*words, "seed=5"])
 
     model, optimizer, progress = export_step.build_parts(
-        export_step.read_config("air", overrides), 0
+        export_step.read_config("air", overrides), IMAGE_SHAPE, 0
     )
     found = checkpoints.latest_checkpoint(tmp_path / "imported")
     checkpoints.restore(found, model=model, optimizer=optimizer, progress=progress)
