@@ -1,7 +1,7 @@
 """Writes the training step of a config for machines that have JAX and no TensorFlow.
 
     python -m benchmarks.export_step CONFIG [key=value ...] --out DIR
-        [--checkpoint DIR | --seeds N [N ...]] [--images N] [--stage N] [--float32]
+        [--checkpoint DIR | --seeds N [N ...]] [--images N] [--stage N] [--matmuls] [--float32]
 
 TensorFlow traces the step as a pure function, JAX exports it for CPU and GPU in one file, and
 `run_step.py`, copied next to it, runs it there. What such a run learned comes back by
@@ -14,7 +14,9 @@ TensorFlow traces the step as a pure function, JAX exports it for CPU and GPU in
 
 With --seeds the step trains a model for each of them side by side, on batches of its own: state and
 images have one more axis in front. Small models are bound by the number of operations, not by their
-size, so that several take hardly longer than one. TensorFlow cannot do so with convolutions.
+size, so that several take hardly longer than one. TensorFlow cannot do so with convolutions, so
+models that have some need --matmuls, which writes them as matrix products
+(`benchmarks.matmul_convolutions`).
 
 The step needs images alone: the factor regressor is left out, which changes nothing else, but that
 its gradient has no share in the norm that gradients are clipped by. Everything but state and data
@@ -97,7 +99,9 @@ def build_parts(config, image_shape, seed):
     return model, optimizer, learner.Progress(model, seed)
 
 
-def export(name, overrides, out, checkpoint, num_images, float32, stage=None, seeds=None):
+def export(
+    name, overrides, out, checkpoint, num_images, float32, stage=None, seeds=None, matmuls=False
+):
     """Writes the artefact of a config into the directory `out`.
 
     Args:
@@ -109,6 +113,7 @@ def export(name, overrides, out, checkpoint, num_images, float32, stage=None, se
       float32: whether to do without TF32 on a GPU.
       stage: as for `read_config`.
       seeds: of the models to train side by side, None for one of the config's seed.
+      matmuls: whether convolutions are written as matrix products.
 
     Returns:
       What step.json says.
@@ -129,14 +134,18 @@ def export(name, overrides, out, checkpoint, num_images, float32, stage=None, se
             checkpoints.restore(path, model=model, optimizer=optimizer, progress=progress)
         state = tf.nest.map_structure(lambda x: x.numpy(), state_variables(model, optimizer))
         states.append((*state, np.int32(progress.seed.numpy())))
-    if seeds and any(variable.shape.rank == 4 for variable in model.trainable_variables):
-        raise UserError(f"'{name}' has convolutions: its seeds cannot be trained side by side")
+    if (
+        seeds
+        and not matmuls
+        and any(variable.shape.rank == 4 for variable in model.trainable_variables)
+    ):
+        raise UserError(f"'{name}' has convolutions, so its seeds need --matmuls")
     frames = [model.num_iters + 1] if is_sequential(model) else []
     images_spec = tf.TensorSpec([config["batch_size"], *frames, *dataset.image_shape], tf.uint8)
     images = None if num_images is None else first_images(dataset, config["seed"], num_images)
 
     tf.config.experimental.enable_tensor_float_32_execution(not float32)
-    step = training_step(model, optimizer, images_spec, side_by_side=bool(seeds))
+    step = training_step(model, optimizer, images_spec, matmuls, side_by_side=bool(seeds))
     function = jax2tf.call_tf(step, has_side_effects=False)
     *state, seed = jax.tree.map(lambda *x: np.stack(x), *states) if seeds else states[0]
     state = (*state, np.int32(optimizer.step.numpy()), seed)
@@ -186,6 +195,7 @@ def run():
     start.add_argument("--seeds", type=int, nargs="+", metavar="N", help="a model for each")
     parser.add_argument("--images", type=int, metavar="N", help="write N training scenes as well")
     parser.add_argument("--stage", type=int, metavar="N", help="number of the config's stage")
+    parser.add_argument("--matmuls", action="store_true", help="convolutions as matrix products")
     parser.add_argument("--float32", action="store_true", help="no TF32 on the GPU")
     args = parser.parse_intermixed_args()
     try:
@@ -198,6 +208,7 @@ def run():
             args.float32,
             args.stage,
             args.seeds,
+            args.matmuls,
         )
     except (UserError, DatasetError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -6,6 +6,7 @@ from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
+from benchmarks import matmul_convolutions
 from iodine import checkpoints
 
 METRICS = ("loss", "recons", "kl", "mse", "grad_norm")
@@ -63,7 +64,7 @@ def is_sequential(model):
     return getattr(model, "sequential", False)
 
 
-def pure_gradients(model, variables, images_spec):
+def pure_gradients(model, variables, images_spec, matmuls=False, side_by_side=False):
     """Returns the model's gradients as a function of its parameters.
 
     The model reads variables, some of them deep in functions that recompute or cast. So the
@@ -74,6 +75,8 @@ def pure_gradients(model, variables, images_spec):
       model: a `Model` whose variables have been created.
       variables: {key: variable} to differentiate with respect to.
       images_spec: uint8 [B, H, W, C], or [B, T, H, W, C] of sequences.
+      matmuls: whether convolutions become `matmul_convolutions`.
+      side_by_side: whether the function is to be mapped by `tf.vectorized_map`.
 
     Returns:
       Function of (params {key: tensor}, images, noise) that gives (gradients {key: tensor},
@@ -99,28 +102,33 @@ def pure_gradients(model, variables, images_spec):
     handles = {id(handle): inner.name for handle, inner in traced.graph.captures}
     constants = {key: handles.get(id(variable.handle)) for key, variable in variables.items()}
     # XLA knows no placeholders, even unused ones.
-    graph_def = frozen.graph.as_graph_def()
-    for node in [x.op.node_def for x in frozen.inputs]:
+    graph_def = frozen.graph.as_graph_def(add_shapes=matmuls)
+    placeholders = {x.op.name for x in frozen.inputs}
+    for node in [node for node in graph_def.node if node.name in placeholders]:
         graph_def.node.remove(node)
 
     def gradients(params, images, noise):
         inputs = dict(zip([x.name for x in frozen.inputs], (images, noise)))
         inputs |= {name: params[key] for key, name in constants.items() if name is not None}
-        outputs = tf.graph_util.import_graph_def(
-            graph_def, inputs, [x.name for x in frozen.outputs], name=""
-        )
+        names = [x.name for x in frozen.outputs]
+        if matmuls:
+            outputs = matmul_convolutions.import_graph(
+                graph_def, inputs, names, save_memory=not side_by_side
+            )
+        else:
+            outputs = tf.graph_util.import_graph_def(graph_def, inputs, names, name="")
         return dict(zip(variables, outputs)), outputs[len(variables) :]
 
     return gradients
 
 
-def training_step(model, optimizer, images_spec, side_by_side=False):
+def training_step(model, optimizer, images_spec, matmuls=False, side_by_side=False):
     """Returns the training step as a pure function, to be called while tracing.
 
     Args:
       model: a `Model` whose variables have been created.
       optimizer: an `iodine.optimizer.Adam`.
-      images_spec: as for `pure_gradients`.
+      images_spec, matmuls: as for `pure_gradients`.
       side_by_side: whether it is of several models, whose variables, seeds, images and metrics have
         one more axis in front.
 
@@ -130,7 +138,7 @@ def training_step(model, optimizer, images_spec, side_by_side=False):
     """
     variables = trainable_variables(model)
     keys = list(variables)
-    gradients_of = pure_gradients(model, variables, images_spec)
+    gradients_of = pure_gradients(model, variables, images_spec, matmuls, side_by_side)
     factors = optimizer.rate_factors_of(variables.values())
 
     def noise_of(seed, step):

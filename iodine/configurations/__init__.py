@@ -8,7 +8,11 @@ from iodine.configurations.base import base
 from iodine.configurations.clevr import clevr, clevr6, clevr6_fast, clevr6_grayscale
 from iodine.configurations.demo import demo, demo_deconv
 from iodine.configurations.monet import monet_clevr6, monet_multi_dsprites, monet_tetrominoes
-from iodine.configurations.multi_dsprites import multi_dsprites, multi_dsprites_binarized
+from iodine.configurations.multi_dsprites import (
+    multi_dsprites,
+    multi_dsprites_binarized,
+    multi_dsprites_fast,
+)
 from iodine.configurations.objects_room import objects_room, sequences
 from iodine.configurations.paper import clevr6_paper, multi_dsprites_paper, tetrominoes_paper
 from iodine.configurations.rnn_nem import rnn_nem_multi_dsprites, rnn_nem_shapes
@@ -33,6 +37,7 @@ NAMED_CONFIGS = (
     tetrominoes,
     tetrominoes_fast,
     multi_dsprites,
+    multi_dsprites_fast,
     clevr6,
     clevr6_fast,
     clevr,

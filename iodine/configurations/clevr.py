@@ -1,7 +1,7 @@
 """Configs for CLEVR."""
 
 from iodine.configurations.named_config import named_config
-from iodine.configurations.plans import data_plan, logistic_pixels, model_plan, optimizer_plan
+from iodine.configurations.plans import data_plan, large_plan, logistic_pixels, optimizer_plan
 
 OBJECTS = {"min_num_objects": 3, "max_num_objects": 6}  # of CLEVR6
 ENTRIES = {
@@ -51,16 +51,10 @@ def _plans(
 ):
     return {
         "data": clevr_data(batch_size, image_dim, **data),
-        "model": model_plan(
+        "model": large_plan(
             n_z,
             num_components,
             num_iters,
-            decoder_channels=[64, 64, 64, 64],
-            encoder_channels=[64, 64, 64, 64],
-            kernel_shape=3,
-            mlp_sizes=[256, 256],
-            hidden_sizes=[256],
-            coord_type="linear",
             pixel_dist=logistic_pixels(pixel_scale),
             kl_weight=kl_weight,
             factors=factors,

@@ -4,6 +4,7 @@ from iodine.configurations.named_config import named_config
 from iodine.configurations.plans import (
     BINARY_PIXELS,
     data_plan,
+    large_plan,
     logistic_pixels,
     optimizer_plan,
     small_plan,
@@ -52,3 +53,27 @@ def multi_dsprites_binarized(**entries):
     """White sprites on black, with Bernoulli pixels."""
     # All factors but the colour, which is the same for all.
     return _plans("binarized", **entries, factors=SPRITE_FACTORS[1:], pixel_dist=BINARY_PIXELS)
+
+
+@named_config(
+    **{
+        **ENTRIES,
+        "n_z": 64,
+        "num_iters": 3,
+        "batch_size": 32,
+        "pixel_scale": 0.2,
+        "kl_weight": 0.063,
+        "learn_rate": 0.0008,
+        "save_summaries_steps": 100,
+    }
+)
+def multi_dsprites_fast(
+    n_z, num_components, num_iters, batch_size, image_dim, pixel_scale, kl_weight, learn_rate
+):
+    """multi_dsprites with CLEVR's networks and a wider likelihood."""
+    pixels = logistic_pixels(pixel_scale)
+    return {
+        "data": multi_dsprites_data("colored_on_grayscale", batch_size, image_dim),
+        "model": large_plan(n_z, num_components, num_iters, pixel_dist=pixels, kl_weight=kl_weight),
+        "optimizer": optimizer_plan(learn_rate, warmup_steps=300),
+    }

@@ -139,6 +139,22 @@ def small_plan(n_z, num_components, num_iters, **options):
     )
 
 
+def large_plan(n_z, num_components, num_iters, **options):
+    """Plan of the larger model that the paper uses for CLEVR."""
+    return model_plan(
+        n_z,
+        num_components,
+        num_iters,
+        decoder_channels=[64, 64, 64, 64],
+        encoder_channels=[64, 64, 64, 64],
+        kernel_shape=3,
+        mlp_sizes=[256, 256],
+        hidden_sizes=[256],
+        coord_type="linear",
+        **options,
+    )
+
+
 def optimizer_plan(learn_rate, beta1=0.95, **schedule):
     """Plan of the optimizer; its defaults are those of all published IODINEs."""
     return {
