@@ -28,10 +28,10 @@ run=runs/$(date +%Y%m%d-%H%M%S)
 mkdir -p "$run"
 for figures in checkpoints/*/evaluation.json; do # the trained models
     model=$(basename "$(dirname "$figures")")
-    options=(eval_images=320) # figures beside the models may be of more
+    options=(eval_images=64) # figures beside the models are of more
     scenes=checkpoints/$model/scenes.tfrecords
     if [ -f "$scenes" ]; then # where it takes hours to make them
-        options=("data.path=$scenes" eval_images=32)
+        options=("data.path=$scenes" eval_images=8)
     fi
     "$python" -m iodine.main evaluate with "$model" "${options[@]}" out="$run/$model.json"
     "$python" -m iodine.main visualize with "$model" "${options[@]}" out="$run/$model"

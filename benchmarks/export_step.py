@@ -1,7 +1,8 @@
 """Writes the training step of a config for machines that have JAX and no TensorFlow.
 
     python -m benchmarks.export_step CONFIG [key=value ...] --out DIR
-        [--checkpoint DIR | --seeds N [N ...]] [--images N] [--stage N] [--matmuls] [--float32]
+        [--checkpoint DIR | --seeds N [N ...]] [--images N] [--stage N] [--matmuls all|float32]
+        [--float32]
 
 TensorFlow traces the step as a pure function, JAX exports it for CPU and GPU in one file, and
 `run_step.py`, copied next to it, runs it there. What such a run learned comes back by
@@ -14,9 +15,11 @@ TensorFlow traces the step as a pure function, JAX exports it for CPU and GPU in
 
 With --seeds the step trains a model for each of them side by side, on batches of its own: state and
 images have one more axis in front. Small models are bound by the number of operations, not by their
-size, so that several take hardly longer than one. TensorFlow cannot do so with convolutions, so
-models that have some need --matmuls, which writes them as matrix products
-(`benchmarks.matmul_convolutions`).
+size, so that several take hardly longer than one. TensorFlow cannot do so with convolutions.
+
+--matmuls=all writes convolutions as matrix products (`benchmarks.matmul_convolutions`), which XLA
+compiles in seconds and TensorFlow can put side by side. --matmuls=float32 leaves those of mixed
+precision's bfloat16, which are faster once XLA has found out how.
 
 The step needs images alone: the factor regressor is left out, which changes nothing else, but that
 its gradient has no share in the norm that gradients are clipped by. Everything but state and data
@@ -100,7 +103,7 @@ def build_parts(config, image_shape, seed):
 
 
 def export(
-    name, overrides, out, checkpoint, num_images, float32, stage=None, seeds=None, matmuls=False
+    name, overrides, out, checkpoint, num_images, float32, stage=None, seeds=None, matmuls=None
 ):
     """Writes the artefact of a config into the directory `out`.
 
@@ -113,7 +116,7 @@ def export(
       float32: whether to do without TF32 on a GPU.
       stage: as for `read_config`.
       seeds: of the models to train side by side, None for one of the config's seed.
-      matmuls: whether convolutions are written as matrix products.
+      matmuls: as for `pure_step.pure_gradients`.
 
     Returns:
       What step.json says.
@@ -139,7 +142,7 @@ def export(
         and not matmuls
         and any(variable.shape.rank == 4 for variable in model.trainable_variables)
     ):
-        raise UserError(f"'{name}' has convolutions, so its seeds need --matmuls")
+        raise UserError(f"'{name}' has convolutions, so its seeds need --matmuls=all")
     frames = [model.num_iters + 1] if is_sequential(model) else []
     images_spec = tf.TensorSpec([config["batch_size"], *frames, *dataset.image_shape], tf.uint8)
     images = None if num_images is None else first_images(dataset, config["seed"], num_images)
@@ -195,7 +198,11 @@ def run():
     start.add_argument("--seeds", type=int, nargs="+", metavar="N", help="a model for each")
     parser.add_argument("--images", type=int, metavar="N", help="write N training scenes as well")
     parser.add_argument("--stage", type=int, metavar="N", help="number of the config's stage")
-    parser.add_argument("--matmuls", action="store_true", help="convolutions as matrix products")
+    parser.add_argument(
+        "--matmuls",
+        choices=("all", "float32"),
+        help="convolutions to write as matrix products",
+    )
     parser.add_argument("--float32", action="store_true", help="no TF32 on the GPU")
     args = parser.parse_intermixed_args()
     try:

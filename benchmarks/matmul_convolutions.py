@@ -77,44 +77,45 @@ def gradient_of_kernel(x, dy, kernel, strides, pads):
     return tf.reshape(dw, [*kernel, x.shape[-1], dy.shape[-1]])
 
 
+def _pads(node, size, kernel, outputs):
+    """The zeros that a convolution adds, as for `windows`, from the sizes of x, w and y."""
+    if node.attr["padding"].s == b"EXPLICIT":
+        pads = node.attr["explicit_paddings"].list.i
+        return tuple(pads[2:4]), tuple(pads[4:6])
+    strides = node.attr["strides"].list.i[1:3]
+    total = [max((m - 1) * s + k - n, 0) for m, s, k, n in zip(outputs, strides, kernel, size)]
+    return tuple((pad // 2, pad - pad // 2) for pad in total)  # none if VALID
+
+
 def _replace(node, inputs, save_memory):
     """What stands in for a convolution's node, whose inputs are given."""
-    shape = node.attr["_output_shapes"].list.shape[0]
-    shape = [dim.size for dim in shape.dim]
+    shape = [dim.size for dim in node.attr["_output_shapes"].list.shape[0].dim]
     strides = tuple(node.attr["strides"].list.i[1:3])
-    first, second, *more = inputs
     if node.op == "Conv2D":
-        size, kernel, outputs = first.shape[1:3], second.shape[:2], shape[1:3]
-    elif node.op == "Conv2DBackpropInput":
-        size, kernel, outputs = shape[1:3], second.shape[:2], more[0].shape[1:3]
-    else:
-        size, kernel, outputs = first.shape[1:3], shape[:2], more[0].shape[1:3]
-    if node.attr["padding"].s == b"EXPLICIT":
-        explicit = node.attr["explicit_paddings"].list.i
-        pads = (tuple(explicit[2:4]), tuple(explicit[4:6]))
-    else:  # none if VALID
-        total = [max((m - 1) * s + k - n, 0) for m, s, k, n in zip(outputs, strides, kernel, size)]
-        pads = tuple((pad // 2, pad - pad // 2) for pad in total)
-    if node.op == "Conv2D":
-        return convolve(first, second, strides, pads)
+        x, w = inputs
+        return convolve(x, w, strides, _pads(node, x.shape[1:3], w.shape[:2], shape[1:3]))
     if node.op == "Conv2DBackpropInput":
-        return gradient_of_input(more[0], second, strides, pads, size)
-    dy = more[0]
+        _, w, dy = inputs
+        pads = _pads(node, shape[1:3], w.shape[:2], dy.shape[1:3])
+        return gradient_of_input(dy, w, strides, pads, shape[1:3])
+    x, _, dy = inputs
     if save_memory:  # else the windows of the forward pass are kept instead of made again
-        first, dy = xla.optimization_barrier(first, dy)
-    return gradient_of_kernel(first, dy, kernel, strides, pads)
+        x, dy = xla.optimization_barrier(x, dy)
+    pads = _pads(node, x.shape[1:3], shape[:2], dy.shape[1:3])
+    return gradient_of_kernel(x, dy, shape[:2], strides, pads)
 
 
 CONVOLUTIONS = ("Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter")
 
 
-def import_graph(graph_def, inputs, outputs, save_memory):
+def import_graph(graph_def, inputs, outputs, which="all", save_memory=True):
     """Imports a graph, its convolutions as matrix products.
 
     Args:
       graph_def: `GraphDef` without functions, NHWC, with static "_output_shapes".
       inputs: {name of a tensor, "node:0": the tensor to take for it}.
       outputs: names of tensors.
+      which: convolutions to replace, "all" or those of "float32".
       save_memory: whether windows are made again in the backward pass. `tf.vectorized_map` cannot.
 
     Returns:
@@ -132,7 +133,9 @@ def import_graph(graph_def, inputs, outputs, save_memory):
         node = tf.compat.v1.NodeDef()
         node.CopyFrom(nodes[name])
         names = [i if ":" in i else f"{i}:0" for i in node.input if i[0] != "^"]
-        if node.op in CONVOLUTIONS:
+        if node.op in CONVOLUTIONS and (
+            which == "all" or node.attr["T"].type == tf.float32.as_datatype_enum
+        ):
             tensors[f"{name}:0"] = _replace(node, [tensors[i] for i in names], save_memory)
             continue
         node.ClearField("input")

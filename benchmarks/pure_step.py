@@ -64,7 +64,7 @@ def is_sequential(model):
     return getattr(model, "sequential", False)
 
 
-def pure_gradients(model, variables, images_spec, matmuls=False, side_by_side=False):
+def pure_gradients(model, variables, images_spec, matmuls=None, side_by_side=False):
     """Returns the model's gradients as a function of its parameters.
 
     The model reads variables, some of them deep in functions that recompute or cast. So the
@@ -75,7 +75,7 @@ def pure_gradients(model, variables, images_spec, matmuls=False, side_by_side=Fa
       model: a `Model` whose variables have been created.
       variables: {key: variable} to differentiate with respect to.
       images_spec: uint8 [B, H, W, C], or [B, T, H, W, C] of sequences.
-      matmuls: whether convolutions become `matmul_convolutions`.
+      matmuls: which convolutions become `matmul_convolutions`, "all" or "float32"; None for none.
       side_by_side: whether the function is to be mapped by `tf.vectorized_map`.
 
     Returns:
@@ -102,7 +102,7 @@ def pure_gradients(model, variables, images_spec, matmuls=False, side_by_side=Fa
     handles = {id(handle): inner.name for handle, inner in traced.graph.captures}
     constants = {key: handles.get(id(variable.handle)) for key, variable in variables.items()}
     # XLA knows no placeholders, even unused ones.
-    graph_def = frozen.graph.as_graph_def(add_shapes=matmuls)
+    graph_def = frozen.graph.as_graph_def(add_shapes=bool(matmuls))
     placeholders = {x.op.name for x in frozen.inputs}
     for node in [node for node in graph_def.node if node.name in placeholders]:
         graph_def.node.remove(node)
@@ -113,7 +113,7 @@ def pure_gradients(model, variables, images_spec, matmuls=False, side_by_side=Fa
         names = [x.name for x in frozen.outputs]
         if matmuls:
             outputs = matmul_convolutions.import_graph(
-                graph_def, inputs, names, save_memory=not side_by_side
+                graph_def, inputs, names, matmuls, save_memory=not side_by_side
             )
         else:
             outputs = tf.graph_util.import_graph_def(graph_def, inputs, names, name="")
@@ -122,7 +122,7 @@ def pure_gradients(model, variables, images_spec, matmuls=False, side_by_side=Fa
     return gradients
 
 
-def training_step(model, optimizer, images_spec, matmuls=False, side_by_side=False):
+def training_step(model, optimizer, images_spec, matmuls=None, side_by_side=False):
     """Returns the training step as a pure function, to be called while tracing.
 
     Args:

@@ -1,5 +1,6 @@
 """Convolutions as matrix products are the convolutions, and train as they do."""
 
+import jax
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -56,13 +57,33 @@ def test_value_and_gradients(case, save_memory):
     @tf.function(autograph=False, jit_compile=True)
     def replaced(*arguments):
         given = dict(zip(inputs, arguments))
-        return matmul_convolutions.import_graph(graph_def, given, outputs, save_memory)
+        return matmul_convolutions.import_graph(graph_def, given, outputs, save_memory=save_memory)
 
     graph = replaced.get_concrete_function(x, w).graph
     assert not {op.type for op in graph.get_operations()} & set(matmul_convolutions.CONVOLUTIONS)
     for found, expected in zip(replaced(x, w), function(x, w)):
         assert found.shape == expected.shape
         assert relative_error(found, expected) < 1e-5
+
+
+@pytest.mark.parametrize("which, left", [("all", set()), ("float32", {tf.bfloat16})])
+def test_which(which, left):
+    def function(x, w):
+        narrow = tf.nn.conv2d(tf.cast(x, tf.bfloat16), tf.cast(w, tf.bfloat16), 1, "SAME")
+        return tf.nn.conv2d(x, w, 1, "SAME"), narrow
+
+    x, w = tf.ones([1, 4, 4, 2]), tf.ones([3, 3, 2, 2])
+    graph_def, inputs, outputs = graph_of(function, x, w)
+
+    @tf.function(autograph=False)
+    def replaced(*arguments):
+        given = dict(zip(inputs, arguments))
+        return matmul_convolutions.import_graph(graph_def, given, outputs, which, False)
+
+    operations = replaced.get_concrete_function(x, w).graph.get_operations()
+    assert {op.outputs[0].dtype for op in operations if op.type == "Conv2D"} == left
+    for found, expected in zip(replaced(x, w), function(x, w)):
+        np.testing.assert_array_equal(found, expected)
 
 
 def parts():
@@ -88,7 +109,7 @@ def test_gradients_of_a_model():
             autograph=False,
             jit_compile=True,
         )(params, images, noise)
-        for matmuls in (False, True)
+        for matmuls in (None, "all")
     )
     np.testing.assert_allclose(found_metrics, metrics, rtol=1e-5)
     for key in expected:
@@ -106,7 +127,7 @@ def test_seeds_side_by_side_train_as_each_alone():
     images = np.random.default_rng(0).integers(0, 256, [2, *spec.shape]).astype(np.uint8)
 
     def stepped(side_by_side, *arguments):
-        step = pure_step.training_step(model, optimizer, spec, True, side_by_side)
+        step = pure_step.training_step(model, optimizer, spec, "all", side_by_side)
         return tf.function(step, autograph=False, jit_compile=True)(*arguments)
 
     together = tf.nest.map_structure(lambda *x: tf.stack(x), *states)
@@ -116,3 +137,13 @@ def test_seeds_side_by_side_train_as_each_alone():
         np.testing.assert_allclose(found[-1][i], expected[-1], rtol=1e-4)
         for key, gradient in expected[1].items():  # Adam's first moment
             assert relative_error(found[1][key][i], gradient) < 1e-3, key
+
+
+def test_an_artefact_without_convolutions(tmp_path):
+    overrides = [f"{key}={value}" for key, value in {**tiny.UPDATES, "num_iters": 1}.items()]
+    words = ["tetrominoes", *overrides, "image_dim=[9,9]", "--matmuls", "all"]
+    process = tiny.start_module("benchmarks.export_step", *words, "--out", str(tmp_path / "step"))
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 0, stderr
+    artefact = (tmp_path / "step" / "step.jaxexp").read_bytes()
+    assert "stablehlo.convolution" not in jax.export.deserialize(bytearray(artefact)).mlir_module()

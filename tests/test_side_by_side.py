@@ -87,7 +87,7 @@ def test_one_of_them_becomes_a_checkpoint(overrides, trained, tmp_path):
 
 def test_models_with_convolutions_are_refused(tmp_path):
     overrides = [f"data.path={tiny.SCENES}", "batch_size=2"]
-    with pytest.raises(UserError, match="so its seeds need --matmuls"):
+    with pytest.raises(UserError, match="so its seeds need --matmuls=all"):
         export_step.export(
             "tetrominoes", overrides, str(tmp_path / "a"), None, None, True, seeds=[0, 1]
         )

@@ -17,8 +17,22 @@ ENTRIES = {
 # The KL divergence has a quarter of the weight that the pixels of a stage have of 128×128.
 STAGES = [
     {"until": 1800, "num_iters": 3, "image_dim": [16, 16], "kl_weight": 0.004},
-    {"until": 3650, "num_iters": 3},
-    {"until": 4500, "num_iters": 3, "learn_rate": 0.0002},
+    {"until": 3650, "num_iters": 3, "image_dim": [32, 32], "kl_weight": 0.016},
+    {
+        "until": 4500,
+        "num_iters": 3,
+        "image_dim": [32, 32],
+        "kl_weight": 0.016,
+        "learn_rate": 0.0002,
+    },
+    {
+        "until": 5184,
+        "num_iters": 3,
+        "image_dim": [64, 64],
+        "kl_weight": 0.063,
+        "batch_size": 32,
+    },
+    {"until": 6960, "num_iters": 3, "batch_size": 16, "learn_rate": 0.0004},
 ]
 
 CLEVR_FACTORS = [
@@ -71,16 +85,15 @@ def clevr6(**entries):
 @named_config(
     **{
         **ENTRIES,
-        "image_dim": [32, 32],
         "pixel_scale": 0.2,
-        "kl_weight": 0.016,
+        "kl_weight": 0.25,
         "learn_rate": 0.0006,
         "stages": STAGES,
         "save_summaries_steps": 100,
     }
 )
 def clevr6_fast(**entries):
-    """clevr6 on small scenes, with a wider likelihood.
+    """clevr6 with a wider likelihood, on scenes that grow.
 
     It has no regressor of factors: the squared errors of places in pixels would rule the norm that
     gradients are clipped to.

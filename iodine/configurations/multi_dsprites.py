@@ -55,22 +55,30 @@ def multi_dsprites_binarized(**entries):
     return _plans("binarized", **entries, factors=SPRITE_FACTORS[1:], pixel_dist=BINARY_PIXELS)
 
 
+# The KL divergence has a sixteenth of the weight that the pixels of a stage have of 64×64.
+STAGES = [
+    {"until": 6000, "num_iters": 3, "image_dim": [16, 16], "kl_weight": 0.004},
+    {"until": 9000, "num_iters": 3, "image_dim": [32, 32], "kl_weight": 0.016},
+    {"until": 10300, "num_iters": 3},
+]
+
+
 @named_config(
     **{
         **ENTRIES,
         "n_z": 64,
-        "num_iters": 3,
         "batch_size": 32,
         "pixel_scale": 0.2,
         "kl_weight": 0.063,
         "learn_rate": 0.0008,
+        "stages": STAGES,
         "save_summaries_steps": 100,
     }
 )
 def multi_dsprites_fast(
     n_z, num_components, num_iters, batch_size, image_dim, pixel_scale, kl_weight, learn_rate
 ):
-    """multi_dsprites with CLEVR's networks and a wider likelihood."""
+    """multi_dsprites with CLEVR's networks and a wider likelihood, on scenes that grow."""
     pixels = logistic_pixels(pixel_scale)
     return {
         "data": multi_dsprites_data("colored_on_grayscale", batch_size, image_dim),

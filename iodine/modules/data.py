@@ -70,8 +70,30 @@ class CLEVR(SceneDataset):
 
 
 @dataclasses.dataclass(eq=False)
-class MultiDSprites(SceneDataset):
-    """Multi-dSprites; `dataset_variant` is one of `multi_dsprites.SCENE_FORMATS`."""
+class _Generated(SceneDataset):
+    """A data set whose default file is generated if it is not there."""
+
+    num_examples: ClassVar[int]
+
+    def _default_file(self):
+        """Returns (name of the default file, name of its generator, variant)."""
+        name = self.scene_format.name
+        return f"{name}_train.tfrecords", name, None
+
+    def _make_file(self):
+        file_name, name, variant = self._default_file()
+        path = Path("multi_object_datasets", file_name)
+        if [Path(file) for file in files.expand(self.path)] != [path]:
+            super()._make_file()
+        _generate_file(path, name, self.num_examples, variant=variant)
+
+
+@dataclasses.dataclass(eq=False)
+class MultiDSprites(_Generated):
+    """Multi-dSprites; `dataset_variant` is one of `multi_dsprites.SCENE_FORMATS`.
+
+    A variant's default file is generated if it is not there.
+    """
 
     image_dim: tuple = tuple(multi_dsprites.IMAGE_SIZE)
     dataset_variant: str = "colored_on_grayscale"
@@ -79,6 +101,7 @@ class MultiDSprites(SceneDataset):
     factors: ClassVar = {
         name: [name] for name in ("color", "shape", "scale", "x", "y", "orientation")
     }
+    num_examples = 20000
 
     def __post_init__(self):
         super().__post_init__()
@@ -86,19 +109,9 @@ class MultiDSprites(SceneDataset):
         generate = _generate("multi_dsprites", self.dataset_variant)
         self.how_to_get_it = f"{generate}, {_download('multi_dsprites')}"
 
-
-@dataclasses.dataclass(eq=False)
-class _Generated(SceneDataset):
-    """A data set whose default file is generated if it is not there."""
-
-    num_examples: ClassVar[int]
-
-    def _make_file(self):
-        name = self.scene_format.name
-        path = Path("multi_object_datasets", f"{name}_train.tfrecords")
-        if [Path(file) for file in files.expand(self.path)] != [path]:
-            super()._make_file()
-        _generate_file(path, name, self.num_examples)
+    def _default_file(self):
+        name, variant = "multi_dsprites", self.dataset_variant
+        return f"{name}_{variant}.tfrecords", name, variant
 
 
 @dataclasses.dataclass(eq=False)
