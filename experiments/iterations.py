@@ -20,12 +20,14 @@ def quartiles(values):
     """The quartiles over scenes, leaving out where it is undefined.
 
     Args:
-      values: [N, T].
+      values: [N, T], infinite where a model runs away.
 
     Returns:
-      {"lower", "median", "upper"}, each a list of T numbers.
+      {"lower", "median", "upper"}, each a list of T numbers, None for one that is infinite.
     """
-    found = np.nanpercentile(values, [25, 50, 75], axis=0)
+    # Without interpolation, which makes nothing of infinities.
+    found = np.nanpercentile(values, [25, 50, 75], axis=0, method="inverted_cdf").astype(object)
+    found[~np.isfinite(found.astype(float))] = None
     return dict(zip(("lower", "median", "upper"), found.tolist()))
 
 
@@ -64,14 +66,17 @@ def draw(figures):
     figure, axes = panels.panels(METRICS, "refinements")
     for ax, name in zip(axes, METRICS):
         for number, (num_iters, metrics) in enumerate(figures.items()):
-            curve, color = metrics[name], f"C{number}"
+            color = f"C{number}"
+            curve = {
+                quartile: np.array(values, float) for quartile, values in metrics[name].items()
+            }
             iterations = range(len(curve["median"]))
             ax.fill_between(
                 iterations, curve["lower"], curve["upper"], color=color, alpha=0.15, linewidth=0
             )
             ax.plot(iterations, curve["median"], color=color, label=f"trained with {num_iters}")
             ax.plot(int(num_iters), curve["median"][int(num_iters)], "o", color=color, ms=3)
-        if name == "mse":
+        if name != "ari_nobg":
             ax.set_yscale("log")
     panels.legend(figure, axes[0])
     return figure

@@ -67,10 +67,19 @@ def test_iterations_has_quartiles_over_scenes_and_seeds_after_each_refinement(ou
     figures = iterations.measure(tiny_lab, trained_with=(1,), run_with=2)
     read = read_back(tiny_lab, figures, iterations.draw)
     scores = [run.score(num_iters=2)["mse"] for run in tiny_lab.runs]
-    lower, median, upper = np.percentile(np.concatenate(scores), [25, 50, 75], axis=0)
+    scores = np.concatenate(scores)
+    lower, median, upper = np.percentile(scores, [25, 50, 75], axis=0, method="inverted_cdf")
     assert len(median) == 3
     for name, values in (("lower", lower), ("median", median), ("upper", upper)):
         np.testing.assert_allclose(read["1"]["mse"][name], values, rtol=1e-5)
+
+
+def test_a_model_that_runs_away_has_no_quartiles_there():
+    inf, nan = np.inf, np.nan
+    found = iterations.quartiles(np.array([[1.0, inf], [2.0, inf], [3.0, 5.0], [4.0, nan]]))
+    assert found == {"lower": [1.0, 5.0], "median": [2.0, None], "upper": [3.0, None]}
+    metrics = {name: found for name in iterations.METRICS}
+    iterations.draw({"1": metrics})  # draws what there is
 
 
 def test_input_ablations_has_curves_with_and_without_an_input(out, capfd):
