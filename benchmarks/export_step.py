@@ -15,7 +15,8 @@ TensorFlow traces the step as a pure function, JAX exports it for CPU and GPU in
 
 With --seeds the step trains a model for each of them side by side, on batches of its own: state and
 images have one more axis in front. Small models are bound by the number of operations, not by their
-size, so that several take hardly longer than one. TensorFlow cannot do so with convolutions.
+size, so that several take hardly longer than one. With convolutions it needs
+--matmuls=all.
 
 --matmuls=all writes convolutions as matrix products (`benchmarks.matmul_convolutions`), which XLA
 compiles in seconds and TensorFlow can put side by side. --matmuls=float32 leaves those of mixed
@@ -137,11 +138,8 @@ def export(
             checkpoints.restore(path, model=model, optimizer=optimizer, progress=progress)
         state = tf.nest.map_structure(lambda x: x.numpy(), state_variables(model, optimizer))
         states.append((*state, np.int32(progress.seed.numpy())))
-    if (
-        seeds
-        and not matmuls
-        and any(variable.shape.rank == 4 for variable in model.trainable_variables)
-    ):
+    convolutional = any(variable.shape.rank == 4 for variable in model.trainable_variables)
+    if seeds and convolutional and matmuls != "all":
         raise UserError(f"'{name}' has convolutions, so its seeds need --matmuls=all")
     frames = [model.num_iters + 1] if is_sequential(model) else []
     images_spec = tf.TensorSpec([config["batch_size"], *frames, *dataset.image_shape], tf.uint8)

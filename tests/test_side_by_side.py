@@ -85,10 +85,18 @@ def test_one_of_them_becomes_a_checkpoint(overrides, trained, tmp_path):
         np.testing.assert_array_equal(variable, params[key][1])
 
 
-def test_models_with_convolutions_are_refused(tmp_path):
+@pytest.mark.parametrize("matmuls", [None, "float32"])
+def test_models_with_convolutions_are_refused(tmp_path, matmuls):
     overrides = [f"data.path={tiny.SCENES}", "batch_size=2"]
     with pytest.raises(UserError, match="so its seeds need --matmuls=all"):
         export_step.export(
-            "tetrominoes", overrides, str(tmp_path / "a"), None, None, True, seeds=[0, 1]
+            "tetrominoes",
+            overrides,
+            str(tmp_path / "a"),
+            None,
+            None,
+            True,
+            seeds=[0, 1],
+            matmuls=matmuls,
         )
     assert not (tmp_path / "a").exists()
