@@ -15,8 +15,7 @@ TensorFlow traces the step as a pure function, JAX exports it for CPU and GPU in
 
 With --seeds the step trains a model for each of them side by side, on batches of its own: state and
 images have one more axis in front. Small models are bound by the number of operations, not by their
-size, so that several take hardly longer than one. With convolutions it needs
---matmuls=all.
+size, so that several take hardly longer than one. With convolutions it needs --matmuls=all.
 
 --matmuls=all writes convolutions as matrix products (`benchmarks.matmul_convolutions`), which XLA
 compiles in seconds and TensorFlow can put side by side. --matmuls=float32 leaves those of mixed
