@@ -32,9 +32,9 @@ class Run:
         self._stages = stages.plan_stages(get_config(config_name, updates))
         self.last_step = self._stages[-1].until
 
-    def _config(self, stage, updates=()):
+    def _config(self, differences, updates=()):
         return get_config(
-            self.config_name, {**self.updates, **stage.differences, "stages": [], **dict(updates)}
+            self.config_name, {**self.updates, **differences, "stages": [], **dict(updates)}
         )
 
     def step(self):
@@ -54,7 +54,7 @@ class Run:
             )
         stage = next(stage for stage in self._stages if stage.number == record["stage"])
         recorded = {**record["config"], "stages": []}
-        for line in runs.differences_from(recorded, self._config(stage)):
+        for line in runs.differences_from(recorded, self._config(stage.differences)):
             raise UserError(f"'{self.directory}' holds {line}: choose another --out")
         return step
 
@@ -76,12 +76,15 @@ class Run:
           **updates: entries of the config that differ from training.
 
         Returns:
-          (model, dataset), built as the last stage of training had them.
+          (model, dataset), built as the last stage of training had them, but with the refinements of
+          the config itself, as `evaluate` uses it.
 
         Raises:
           UserError: if the data's held-out scenes are such that the model was trained on.
         """
-        config = self._config(self._stages[-1], updates)
+        differences = dict(self._stages[-1].differences)
+        differences.pop("num_iters", None)
+        config = self._config(differences, updates)
         dataset, model = build(config["data"], "data"), build(config["model"], "model")
         path = checkpoints.latest_checkpoint(str(self.directory))
         record = checkpoints.restore_model(path, model, dataset.image_shape)

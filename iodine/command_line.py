@@ -12,7 +12,6 @@ from sacred.utils import (
     NamedConfigNotFoundError,
     SacredError,
     SacredInterrupt,
-    get_by_dotted_path,
     iterate_flattened,
     set_by_dotted_path,
 )
@@ -117,7 +116,10 @@ def checked_updates(updates, defaults):
     """
     checked = {}
     for key, value in iterate_flattened(updates):
-        default = get_by_dotted_path(defaults, key)
+        if key.split(".")[0] == "stages":
+            set_by_dotted_path(checked, key, value)
+            continue
+        default = default_of(key, defaults)
         if key in FEEDING and default is None:
             raise UserError(f"{key} means nothing to this config, whose model has no such value")
         if key in CHOICES:
@@ -128,10 +130,28 @@ def checked_updates(updates, defaults):
         elif key == "seed":
             if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
                 raise UserError(f"seed={value!r}: use a whole number from 0 to {2**31 - 1}")
-        elif key.split(".")[0] != "stages":
+        else:
             value = fitting(key, value, type(default))
         set_by_dotted_path(checked, key, value)
     return checked
+
+
+def default_of(key, defaults):
+    """Returns what an entry, "a.b", is without the user; None where nothing is in its place.
+
+    Raises:
+      UserError: if "a" is neither a group of entries nor None.
+    """
+    default, above = defaults, []
+    for part in key.split("."):
+        if default is None:
+            return None
+        if not isinstance(default, dict):
+            group = ".".join(above)
+            raise UserError(f"{key}: {group} has no entries of its own, give it as a whole")
+        default = default.get(part)
+        above.append(part)
+    return default
 
 
 def fitting(key, value, kind):

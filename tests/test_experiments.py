@@ -62,6 +62,12 @@ def read_back(lab, figures, draw):
     return record["figures"]
 
 
+def test_a_trained_model_is_used_with_the_refinements_of_its_config(out):
+    tiny_lab = lab(out, num_iters=2, stages=[{"until": 2, "num_iters": 1}])
+    (run,) = tiny_lab.train_or_take({"staged": {}})["staged"]
+    assert run.score()["mse"].shape == (4, 3)
+
+
 def test_iterations_has_quartiles_over_scenes_and_seeds_after_each_refinement(out):
     tiny_lab = lab(out, seeds=(0, 1))
     figures = iterations.measure(tiny_lab, trained_with=(1,), run_with=2)

@@ -257,6 +257,8 @@ def test_a_config_file_that_is_not_there_is_named(capsys):
         (["with", "demo", "continue_run=maybe"], "True, False, auto"),
         (["with", "demo", "xla=perhaps"], "auto, True, False"),
         (["with", "shapes", "pixel_scale=0.1"], "pixel_scale means nothing to this config"),
+        (["with", "demo", "batch_size.x=3"], "batch_size has no entries of its own"),
+        (["with", "demo", "image_dim.0=3"], "image_dim has no entries of its own"),
     ],
 )
 def test_values_that_no_run_can_use_get_a_line(capsys, words, said):
@@ -266,6 +268,12 @@ def test_values_that_no_run_can_use_get_a_line(capsys, words, said):
 def test_a_whole_float_passes_for_an_integer(capsys):
     code, stdout, _ = run(capsys, "print_config", "with", "demo", "stop_after_steps=1e5")
     assert code == 0 and "stop_after_steps = 100000" in stdout
+
+
+def test_a_plan_takes_the_place_of_none(capsys):
+    regressor = '{"constructor": "iodine.modules.nowhere.Nothing", "mapping": []}'
+    words = ("with", "multi_dsprites_fast", f"model.factor_evaluator={regressor}")
+    assert "iodine.modules.nowhere" in error_line(capsys, *words)
 
 
 def test_a_missing_observer_package_is_named(tmp_path):

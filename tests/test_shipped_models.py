@@ -23,7 +23,12 @@ SCENES = {
     "tetrominoes_fast": ("tetrominoes", "train", None),
 }
 # Fewer where they are large.
-NUM_SCENES = {**dict.fromkeys(SCENES, 320), "clevr6_fast": 8, "multi_dsprites_fast": 32}
+NUM_SCENES = {
+    **dict.fromkeys(SCENES, 320),
+    "clevr6_fast": 6,
+    "multi_dsprites_fast": 32,
+    "tetrominoes_fast": 160,
+}
 # Most of AIR's weights are those of an LSTM that sees the whole picture.
 MAX_BYTES = {
     **dict.fromkeys(SCENES, 3_000_000),

@@ -14,26 +14,28 @@ ENTRIES = {
     "learn_rate": lambda batch_size: 0.001 * (batch_size / 32) ** 0.5,
 }
 
-# The KL divergence has a quarter of the weight that the pixels of a stage have of 128×128.
+# The KL divergence has a quarter of the weight that the pixels of a stage have of 128×128, then
+# half. With the likelihood's scale halved it has all of it, which balances as the quarter did.
 STAGES = [
-    {"until": 1800, "num_iters": 3, "image_dim": [16, 16], "kl_weight": 0.004},
-    {"until": 3650, "num_iters": 3, "image_dim": [32, 32], "kl_weight": 0.016},
-    {
-        "until": 4500,
-        "num_iters": 3,
-        "image_dim": [32, 32],
-        "kl_weight": 0.016,
-        "learn_rate": 0.0002,
-    },
-    {
-        "until": 5184,
-        "num_iters": 3,
-        "image_dim": [64, 64],
-        "kl_weight": 0.063,
-        "batch_size": 32,
-    },
-    {"until": 6960, "num_iters": 3, "batch_size": 16, "learn_rate": 0.0004},
+    {"until": 1800, "image_dim": [16, 16], "kl_weight": 0.004},
+    {"until": 3650, "image_dim": [32, 32], "kl_weight": 0.016},
+    {"until": 4500, "image_dim": [32, 32], "kl_weight": 0.016, "learn_rate": 0.0002},
+    {"until": 5184, "image_dim": [64, 64], "kl_weight": 0.063, "batch_size": 32},
+    {"until": 6960, "kl_weight": 0.25, "batch_size": 16, "learn_rate": 0.0004},
+    {"until": 8960, "image_dim": [64, 64], "kl_weight": 0.125, "batch_size": 32},
 ]
+STAGES = [{**stage, "pixel_scale": 0.2} for stage in STAGES] + [
+    {
+        "until": 12140,
+        "image_dim": [64, 64],
+        "kl_weight": 0.25,
+        "batch_size": 32,
+        "learn_rate": 0.0005,
+    },
+    {"until": 13100, "batch_size": 16, "learn_rate": 0.0003},
+    {"until": 13860, "batch_size": 16, "learn_rate": 0.0001},
+]
+STAGES = [{**stage, "num_iters": 3} for stage in STAGES]
 
 CLEVR_FACTORS = [
     ["color", 9, "categorical"],
@@ -85,8 +87,8 @@ def clevr6(**entries):
 @named_config(
     **{
         **ENTRIES,
-        "pixel_scale": 0.2,
-        "kl_weight": 0.25,
+        "num_iters": 8,
+        "pixel_scale": 0.1,
         "learn_rate": 0.0006,
         "stages": STAGES,
         "save_summaries_steps": 100,
