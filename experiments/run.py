@@ -76,8 +76,8 @@ class Run:
           **updates: entries of the config that differ from training.
 
         Returns:
-          (model, dataset), built as the last stage of training had them, but with the refinements of
-          the config itself, as `evaluate` uses it.
+          (model, dataset), built as the last stage of training had them, but with the refinements
+          of the config itself, as `evaluate` has them.
 
         Raises:
           UserError: if the data's held-out scenes are such that the model was trained on.
