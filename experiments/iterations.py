@@ -42,7 +42,13 @@ def measure(lab, trained_with=TRAINED_WITH, run_with=RUN_WITH):
     Returns:
       {number of refinements in training: {metric: as `quartiles`}}, of all seeds together.
     """
-    trained = lab.train({f"iterations{n}": {"num_iters": n} for n in trained_with})
+    stages = [
+        {key: value for key, value in stage.items() if key != "num_iters"}
+        for stage in lab.get_config()["stages"]
+    ]
+    trained = lab.train(
+        {f"iterations{n}": {"num_iters": n, "stages": stages} for n in trained_with}
+    )
     figures = {}
     for num_iters, runs in zip(trained_with, trained.values()):
         scores = [run.score(num_iters=run_with) for run in runs]

@@ -22,6 +22,7 @@ from experiments import (
     slots,
     table_1,
 )
+from iodine import checkpoints
 from iodine.modules.refinement_inputs import ALL_INPUTS
 from iodine.modules.utils import UserError
 from multi_object_datasets import generate, generators, objects_room
@@ -78,6 +79,14 @@ def test_iterations_has_quartiles_over_scenes_and_seeds_after_each_refinement(ou
     assert len(median) == 3
     for name, values in (("lower", lower), ("median", median), ("upper", upper)):
         np.testing.assert_allclose(read["1"]["mse"][name], values, rtol=1e-5)
+
+
+def test_iterations_are_those_of_training_in_all_stages(out, tmp_path):
+    tiny_lab = lab(out, stages=[{"until": 1, "num_iters": 2}, {"until": 2}])
+    tiny_lab.out = tmp_path
+    iterations.measure(tiny_lab, trained_with=(1,), run_with=1)
+    for path in checkpoints.checkpoints_in(str(tiny_lab.runs[0].directory)):
+        assert checkpoints.read_record(path)["config"]["num_iters"] == 1
 
 
 def test_a_model_that_runs_away_has_no_quartiles_there():
