@@ -5,7 +5,6 @@ and of the processors' time (which other programs on the machine change less). `
 Python of an environment with PyTorch, whose plain AIR (`torch_air.py`) then takes turns with ours.
 """
 
-import argparse
 import pathlib
 import re
 import statistics
@@ -17,6 +16,7 @@ import tensorflow as tf
 
 from iodine.learner import Learner, Progress
 from iodine.main import build, get_config
+from multi_object_datasets.arguments import Parser
 
 TORCH_AIR = pathlib.Path(__file__).with_name("torch_air.py")
 WARM_UP = 5
@@ -53,7 +53,7 @@ def torch_times(python, batch_size, num_steps, threads):
 
 def main():
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = Parser(description=__doc__.split("\n")[0])
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--steps", type=int, default=30, help="in each round")
     parser.add_argument("--rounds", type=int, default=3)

@@ -26,7 +26,6 @@ its gradient has no share in the norm that gradients are clipped by. Everything 
 is fixed in an artefact: shapes, batch size, the learning rate's schedule, precision.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -50,6 +49,7 @@ from benchmarks.pure_step import (  # noqa: E402
 from iodine import checkpoints, command_line, learner, main  # noqa: E402
 from iodine.modules.utils import UserError  # noqa: E402
 from iodine.stages import plan_stages  # noqa: E402
+from multi_object_datasets.arguments import Parser
 from multi_object_datasets.errors import DatasetError  # noqa: E402
 
 PLATFORMS = ("cpu", "cuda")
@@ -184,9 +184,7 @@ def export(
 
 def run():
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.export_step", description=__doc__.split("\n")[0]
-    )
+    parser = Parser(prog="python -m benchmarks.export_step", description=__doc__.split("\n")[0])
     parser.add_argument("config", help=f"one of {main.NAMED_CONFIGS}")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="as of iodine.main")
     parser.add_argument("--out", required=True, help="directory to make")

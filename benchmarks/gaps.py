@@ -5,7 +5,6 @@ on the device (the threads of its ops on a CPU, its kernels on a GPU), from the 
 last. `--steps N` of them, and prints, logs and summaries are written as in any training.
 """
 
-import argparse
 import pathlib
 import tempfile
 
@@ -14,6 +13,7 @@ import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from iodine.main import ex
+from multi_object_datasets.arguments import Parser
 
 STEP = "__inference_step"  # part of the name of the call of a compiled step
 WARM_UP = 2
@@ -55,11 +55,11 @@ def idle_intervals(busy, begin, end):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("config")
     parser.add_argument("updates", nargs="*", metavar="key=value", help="as of iodine.main")
     parser.add_argument("--steps", type=int, default=40, help="number of steps")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     with tempfile.TemporaryDirectory() as folder:
         directory = pathlib.Path(folder)
         words = [f"stop_after_steps={args.steps + WARM_UP}", f"checkpoint_dir={directory / 'run'}"]

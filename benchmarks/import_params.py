@@ -7,7 +7,6 @@ evaluated and visualised like any other; the factor regressor, which the exporte
 is at its initial values. Of a file of several seeds, `seed=N` says which.
 """
 
-import argparse
 import sys
 import zipfile
 
@@ -17,6 +16,7 @@ from benchmarks.export_step import build_parts, read_config
 from benchmarks.pure_step import state_variables
 from iodine import checkpoints, main
 from iodine.modules.utils import UserError
+from multi_object_datasets.arguments import Parser
 from multi_object_datasets.errors import DatasetError
 
 
@@ -95,9 +95,7 @@ def import_params(path, name, overrides):
 
 def run():
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.import_params", description=__doc__.split("\n")[0]
-    )
+    parser = Parser(prog="python -m benchmarks.import_params", description=__doc__.split("\n")[0])
     parser.add_argument("params", metavar="PARAMS.npz")
     parser.add_argument("config", help=f"one of {main.NAMED_CONFIGS}")
     parser.add_argument("overrides", nargs="*", metavar="key=value")

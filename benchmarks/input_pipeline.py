@@ -12,7 +12,6 @@ repeated. The columns:
 - packing: the rate at which a file is packed, once.
 """
 
-import argparse
 import os
 import pathlib
 import tempfile
@@ -28,6 +27,7 @@ import tensorflow as tf  # noqa: E402
 
 from iodine.modules import data  # noqa: E402
 from multi_object_datasets import objects_room, pack, records, shapes  # noqa: E402
+from multi_object_datasets.arguments import Parser
 from multi_object_datasets.generators import example  # noqa: E402
 from multi_object_datasets.scene_file import SceneFile  # noqa: E402
 
@@ -137,9 +137,7 @@ def measure(constructor, serialised, repeats, batch_size, seconds):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.input_pipeline", description=__doc__.split("\n")[0]
-    )
+    parser = Parser(prog="python -m benchmarks.input_pipeline", description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float, default=3.0, help="for each measurement")
     seconds = parser.parse_args().seconds
 

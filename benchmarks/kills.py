@@ -6,7 +6,6 @@ the runs logged have to be those of a run that nothing interrupted, bit for bit.
 is two workers, one of which is killed.
 """
 
-import argparse
 import json
 import pathlib
 import random
@@ -15,6 +14,7 @@ import subprocess
 import tempfile
 import time
 
+from multi_object_datasets.arguments import Parser
 from tests import tiny
 from tests.test_workers import WORKERS, environments
 
@@ -62,7 +62,7 @@ def finish(processes, timeout=None):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)

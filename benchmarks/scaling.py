@@ -4,10 +4,9 @@
 its own, and prints seconds a step and peak memory, also as ratios to the first value.
 """
 
-import argparse
-
 from benchmarks.train_step import run_in_process
 from iodine.main import get_config
+from multi_object_datasets.arguments import Parser
 
 BATCH_SIZE = 4
 AXES = {
@@ -19,7 +18,7 @@ AXES = {
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("config", nargs="?", default="tetrominoes")
     parser.add_argument("--variant", default="default", help="of benchmarks.train_step")
     parser.add_argument("--repeats", type=int, default=3, help="timed steps of each value")

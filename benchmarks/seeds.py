@@ -7,7 +7,6 @@ recorded, its figures (NAME.json) and all that was printed (NAME.log). Runs that
 figures of are not repeated.
 """
 
-import argparse
 import concurrent.futures
 import json
 import os
@@ -22,6 +21,8 @@ import matplotlib
 matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt  # noqa: E402
+
+from multi_object_datasets.arguments import Parser
 
 LABELS = {"ari_nobg": "foreground ARI", "ari": "ARI", "mse": "MSE"}
 MODULE = [sys.executable, "-m", "iodine.main"]
@@ -76,7 +77,7 @@ def first_step(curve, value):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("config")
     parser.add_argument("updates", nargs="*", metavar="key=value", help="as on the command line")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
@@ -92,7 +93,7 @@ def main():
         "--reach", type=float, nargs="*", default=[], help="scores to tabulate the first step of"
     )
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/seeds"))
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     args.out.mkdir(parents=True, exist_ok=True)
     cores = queue.SimpleQueue()
     for core in os.sched_getaffinity(0):

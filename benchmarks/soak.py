@@ -4,7 +4,6 @@ Trains a tiny model on a terminal of its own, with a file and a database observe
 and prints memory, disk and steps/s as they develop; from the tenth part on they should be flat.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -14,6 +13,7 @@ import termios
 import threading
 import time
 
+from multi_object_datasets.arguments import Parser
 from tests import tiny
 
 NUM_SAMPLES = 10
@@ -53,7 +53,7 @@ class Terminal:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/soak"))
     args = parser.parse_args()

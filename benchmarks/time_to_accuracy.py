@@ -6,7 +6,6 @@ foreground ARI was first at 0.5, 0.8, 0.9 and 0.95, and draws it. Only steps cou
 starts and evaluations. Everything goes to the directory OUT; called again, it goes on from there.
 """
 
-import argparse
 import datetime
 import json
 import math
@@ -23,6 +22,7 @@ from matplotlib import pyplot as plt  # noqa: E402
 from benchmarks.seeds import MODULE  # noqa: E402
 from iodine.configurations import NAMED_CONFIGS  # noqa: E402
 from iodine.stages import plan_stages  # noqa: E402
+from multi_object_datasets.arguments import Parser
 
 ACCURACIES = (0.5, 0.8, 0.9, 0.95)
 
@@ -107,7 +107,7 @@ def draw(curves, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("config", choices=[c.name for c in NAMED_CONFIGS], metavar="NAME")
     parser.add_argument("updates", nargs="*", metavar="key=value", help="as of iodine.main")
     parser.add_argument("--steps", type=int, required=True, help="number of NAME's last step")
@@ -115,7 +115,7 @@ def main():
         "--every", type=int, help="steps of a piece, a tenth of --steps if left out"
     )
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/time_to_accuracy"))
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     every = args.every or max(1, args.steps // 10)
     plain = args.config.removesuffix("_fast")
     curves = {}

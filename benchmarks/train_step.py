@@ -30,6 +30,7 @@ from iodine import devices
 from iodine.learner import Learner, Progress
 from iodine.main import build, get_config
 from iodine.modules import convolutions, networks
+from multi_object_datasets.arguments import Parser
 
 BATCH_SIZES = {"tetrominoes": 8, "multi_dsprites": 2, "clevr6": 1}
 
@@ -214,7 +215,7 @@ def report(name, batch_size, num_repeats, variants):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("configs", nargs="*", default=list(BATCH_SIZES), help="named configs")
     parser.add_argument("--batch-size", type=int, help="default: " + str(BATCH_SIZES))
     parser.add_argument("--repeats", type=int, default=5, help="timed steps of each variant")

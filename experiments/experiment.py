@@ -5,7 +5,6 @@ figures for JSON; `draw(figures)` makes a picture of these alone. Runs of one na
 experiments that write to the same directory.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -22,6 +21,7 @@ from iodine import checkpoints, terminal
 from iodine.command_line import checked_updates, default_config, unknown_key
 from iodine.main import check_config, ex, get_config
 from iodine.modules.utils import UserError
+from multi_object_datasets.arguments import Parser
 from multi_object_datasets.cpus import available_cpus
 from multi_object_datasets.errors import DatasetError
 
@@ -169,13 +169,6 @@ def hardware():
     return f"{name}, {available_cpus()} of its cores" + (f", {gpus} GPUs" if gpus else "")
 
 
-class _Parser(argparse.ArgumentParser):
-    """Answers a mistake with one line and exit code 1, as all commands of the project."""
-
-    def error(self, message):
-        sys.exit(f"error: {message}")
-
-
 def main(name, doc, measure, draw, config="demo", steps=None):
     """Runs an experiment from the command line.
 
@@ -187,7 +180,7 @@ def main(name, doc, measure, draw, config="demo", steps=None):
       config: name of the config that it takes if none is given.
       steps: number of training steps of that config, its own if None.
     """
-    parser = _Parser(f"python -m experiments.{name}", description=doc.splitlines()[0])
+    parser = Parser(f"python -m experiments.{name}", description=doc.splitlines()[0])
     parser.add_argument("--config", default=config, help=f"a named config ({config})")
     parser.add_argument("--steps", type=int, help="number of training steps, if not the config's")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])

@@ -6,7 +6,6 @@ The same seed gives the same bytes, whatever the number of workers. An interrupt
 its finished parts in FILE.parts and continues from them; FILE itself appears only when it is whole.
 """
 
-import argparse
 import concurrent.futures
 import contextlib
 import gzip
@@ -23,6 +22,7 @@ import threading
 import tqdm
 
 from multi_object_datasets import files, generators, records
+from multi_object_datasets.arguments import Parser
 from multi_object_datasets.cpus import available_cpus
 from multi_object_datasets.digits import DOWNLOAD
 from multi_object_datasets.errors import DatasetError
@@ -240,7 +240,7 @@ def generate(
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m multi_object_datasets.generate", description=__doc__.split("\n")[0]
     )
     parser.add_argument("name", metavar="NAME", help=", ".join(generators.NAMES))

@@ -11,11 +11,11 @@ GZIP file holds the checksum of its content). One that no longer fits its file, 
 on opening or with --verify, is made anew.
 """
 
-import argparse
 import pathlib
 import sys
 
 from multi_object_datasets import clevr_with_masks, files, formats, image_ops, packed_scenes
+from multi_object_datasets.arguments import Parser
 from multi_object_datasets.errors import DatasetError
 from multi_object_datasets.scene_file import SceneFile
 
@@ -94,7 +94,7 @@ def _pack(source, cache, identity):
 
 def main(arguments=None):
     """Packs the files named on the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m multi_object_datasets.pack",
         description="Pack files of scenes for fast reading. Training does so on first use.",
     )

@@ -152,6 +152,12 @@ def test_same_seed_gives_the_same_bytes_for_any_number_of_workers(three_parts, t
     assert len(set(records(three_parts))) == 5100
 
 
+def test_arguments_that_are_none_are_refused_in_one_line(tmp_path):
+    assert_refused(["balls", "--num-examples", 1], "--out", "--help")
+    assert_refused(["balls", "--num-examples", "many", "--out", tmp_path / "x"], "'many'")
+    assert_refused(["balls", "--num-examples", 1, "--out", tmp_path / "x", "--sed", 3], "--sed 3")
+
+
 def test_digits_of_ones_own_are_drawn_and_others_need_none(tmp_path):
     own = tmp_path / "own.npz"
     shipped = np.load(digits.SHIPPED)

@@ -3,7 +3,6 @@
 python -m multi_object_datasets.generators.contact_sheet NAME FILE.png [--variant V]
 """
 
-import argparse
 import sys
 
 import matplotlib.colors
@@ -11,6 +10,7 @@ import matplotlib.image
 import numpy as np
 
 from multi_object_datasets import generators
+from multi_object_datasets.arguments import Parser
 from multi_object_datasets.errors import DatasetError
 from multi_object_datasets.generators.worker import scene_rng
 
@@ -72,7 +72,7 @@ def contact_sheet(name, path, variant=None):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = Parser(description=__doc__.split("\n")[0])
     parser.add_argument("name", metavar="NAME", help=", ".join(generators.NAMES))
     parser.add_argument("path", metavar="FILE.png")
     parser.add_argument("--variant", metavar="V")
