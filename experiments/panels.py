@@ -5,7 +5,13 @@ from matplotlib import pyplot as plt
 from iodine.modules.tiles import FONT_SIZE
 
 WIDTH = 7.0  # inches
-TITLES = {"ari_nobg": "foreground ARI", "mse": "MSE", "kl": "KL [nats]", "loss": "loss [nats]"}
+TITLES = {
+    "ari_nobg": "foreground ARI",
+    "ari": "ARI",
+    "mse": "MSE",
+    "kl": "KL [nats]",
+    "loss": "loss [nats]",
+}
 
 
 def panels(titles, x_label, columns=4, height=1.9):
@@ -30,7 +36,7 @@ def panels(titles, x_label, columns=4, height=1.9):
         ax.set_xlabel(x_label, fontsize=FONT_SIZE)
         ax.tick_params(labelsize=FONT_SIZE - 1, length=2, pad=2)
         ax.spines[["top", "right"]].set_visible(False)
-        if title == "ari_nobg":
+        if title in ("ari_nobg", "ari"):
             ax.set_ylim(-0.05, 1.05)
     return figure, axes[: len(titles)]
 
