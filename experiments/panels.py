@@ -34,7 +34,7 @@ def panels(titles, x_label, columns=4, height=1.9):
     for ax, title in zip(axes, titles):
         ax.set_title(TITLES.get(title, title), fontsize=FONT_SIZE + 1)
         ax.set_xlabel(x_label, fontsize=FONT_SIZE)
-        ax.tick_params(labelsize=FONT_SIZE - 1, length=2, pad=2)
+        ax.tick_params(which="both", labelsize=FONT_SIZE - 1, length=2, pad=2)
         ax.spines[["top", "right"]].set_visible(False)
         if title in ("ari_nobg", "ari"):
             ax.set_ylim(-0.05, 1.05)
