@@ -31,7 +31,7 @@ for figures in checkpoints/*/evaluation.json; do # the trained models
     options=(eval_images=64) # figures beside the models are of more
     scenes=checkpoints/$model/scenes.tfrecords
     if [ -f "$scenes" ]; then # where it takes hours to make them
-        options=("data.path=$scenes" eval_images=4)
+        options=("data.path=$scenes" data.held_out=4 eval_images=4)
     fi
     "$python" -m iodine.main evaluate with "$model" "${options[@]}" out="$run/$model.json"
     "$python" -m iodine.main visualize with "$model" "${options[@]}" out="$run/$model"
