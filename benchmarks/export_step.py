@@ -33,24 +33,24 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # where the artefact is made, not where it runs
 
-import jax  # noqa: E402
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
-from jax.experimental import jax2tf  # noqa: E402
-from sacred.arg_parser import get_config_updates  # noqa: E402
-from sacred.utils import ConfigAddedError, SacredError, convert_to_nested_dict  # noqa: E402
+import jax
+import numpy as np
+import tensorflow as tf
+from jax.experimental import jax2tf
+from sacred.arg_parser import get_config_updates
+from sacred.utils import ConfigAddedError, SacredError, convert_to_nested_dict
 
-from benchmarks.pure_step import (  # noqa: E402
+from benchmarks.pure_step import (
     METRICS,
     is_sequential,
     state_variables,
     training_step,
 )
-from iodine import checkpoints, command_line, learner, main  # noqa: E402
-from iodine.modules.utils import UserError  # noqa: E402
-from iodine.stages import plan_stages  # noqa: E402
+from iodine import checkpoints, command_line, learner, main
+from iodine.modules.utils import UserError
+from iodine.stages import plan_stages
 from multi_object_datasets.arguments import Parser
-from multi_object_datasets.errors import DatasetError  # noqa: E402
+from multi_object_datasets.errors import DatasetError
 
 PLATFORMS = ("cpu", "cuda")
 

@@ -22,14 +22,14 @@ if hasattr(os, "sched_setaffinity"):
     # Before TensorFlow starts its threads.
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
+import numpy as np
+import tensorflow as tf
 
-from iodine.modules import data  # noqa: E402
-from multi_object_datasets import objects_room, pack, records, shapes  # noqa: E402
+from iodine.modules import data
+from multi_object_datasets import objects_room, pack, records, shapes
 from multi_object_datasets.arguments import Parser
-from multi_object_datasets.generators import example  # noqa: E402
-from multi_object_datasets.scene_file import SceneFile  # noqa: E402
+from multi_object_datasets.generators import example
+from multi_object_datasets.scene_file import SceneFile
 
 FIXTURES = pathlib.Path(__file__).resolve().parent.parent / "tests" / "parity"
 

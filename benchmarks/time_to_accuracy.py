@@ -17,11 +17,11 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
-from benchmarks.seeds import MODULE  # noqa: E402
-from iodine.configurations import NAMED_CONFIGS  # noqa: E402
-from iodine.stages import plan_stages  # noqa: E402
+from benchmarks.seeds import MODULE
+from iodine.configurations import NAMED_CONFIGS
+from iodine.stages import plan_stages
 from multi_object_datasets.arguments import Parser
 
 ACCURACIES = (0.5, 0.8, 0.9, 0.95)

@@ -6,13 +6,12 @@ speed does not depend on them, and prints one line: the median milliseconds of a
 alone.
 """
 
+import argparse
 import time
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-
-from multi_object_datasets.arguments import Parser
 
 STEPS, SIZE, PATCH, PLACE, WHAT, LSTM, HIDDEN = 3, 50, 28, 3, 50, 256, 200
 PRIOR_MEAN, PRIOR_STD = torch.tensor([3.0, 0.0, 0.0]), torch.tensor([0.2, 1.0, 1.0])
@@ -97,7 +96,7 @@ class Air(nn.Module):
 
 def main():
     """The command line."""
-    parser = Parser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

@@ -8,14 +8,13 @@ more beside, so that images/s divided by num_iters + 1 bounds what training by p
 reach. Needs torch, and of the artefact step.json alone.
 """
 
+import argparse
 import json
 import os
 import sys
 import time
 
 import torch
-
-from multi_object_datasets.arguments import Parser
 
 
 def decoder(kernels):
@@ -42,7 +41,7 @@ def median_seconds(network, x, repeats):
 
 def main():
     """The command line."""
-    parser = Parser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("artefact", help="directory that export_step wrote")
     parser.add_argument("--repeats", type=int, default=20)
     args = parser.parse_args()

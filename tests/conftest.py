@@ -8,10 +8,10 @@ import os
 # Test files run side by side, one a core. Before TensorFlow starts, and for child processes too.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
-import pytest  # noqa: E402
-import tensorflow as tf  # noqa: E402
+import pytest
+import tensorflow as tf
 
-import iodine  # noqa: E402, F401
+import iodine  # noqa: F401
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
