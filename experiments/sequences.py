@@ -1,6 +1,7 @@
-"""Figure 12 and appendix A.1: the next frame of Objects Room, predicted slot by slot.
+"""Figure 12 and appendix A.1: the next frame of a sequence, predicted slot by slot.
 
-    python -m experiments.sequences
+    python -m experiments.sequences                       # balls that move
+    python -m experiments.sequences --config sequences    # Objects Room, as in the paper
 
 The model refines its slots with each frame and predicts the one after it. Is the prediction better
 than the frame before, and does an object keep its slot? The paper: it does both.
@@ -141,4 +142,4 @@ def draw(figures):
 
 
 if __name__ == "__main__":
-    experiment.main("sequences", __doc__, measure, draw, config="sequences")
+    experiment.main("sequences", __doc__, measure, draw, config="demo_sequences")

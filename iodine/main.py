@@ -200,6 +200,8 @@ def evaluate(eval_images, factor_regression, out, seed):
 
     if out and not os.path.isdir(os.path.dirname(os.path.abspath(out))):
         raise UserError(f"the directory of out={out} does not exist")
+    if out and os.path.isdir(out):
+        raise UserError(f"out={out} is a directory: name a file in it, out={out}/figures.json")
     dataset, model = restored_model(for_testing=True)
     report = evaluation.evaluate(model, dataset, eval_images, seed, factor_regression)
     if out:

@@ -10,7 +10,15 @@ from typing import NamedTuple
 from iodine.modules.utils import UserError, did_you_mean
 
 # Entries at the top of a config that a stage may change; the variables do not depend on them.
-ENTRIES = ("image_dim", "batch_size", "num_iters", "pixel_scale", "kl_weight", "learn_rate")
+ENTRIES = (
+    "image_dim",
+    "batch_size",
+    "num_iters",
+    "pixel_scale",
+    "kl_weight",
+    "learn_rate",
+    "saturation",
+)
 
 
 class Stage(NamedTuple):

@@ -8,14 +8,14 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
-def command(*arguments):
-    return [sys.executable, "-m", "multi_object_datasets.generate", *map(str, arguments)]
+def command(*arguments, module="generate"):
+    return [sys.executable, "-m", f"multi_object_datasets.{module}", *map(str, arguments)]
 
 
-def run(*arguments, **environment):
-    """Runs the generator to its end; returns the finished process."""
+def run(*arguments, module="generate", **environment):
+    """Runs the generator, or another module, to its end; returns the finished process."""
     return subprocess.run(
-        command(*arguments),
+        command(*arguments, module=module),
         cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,
@@ -23,9 +23,9 @@ def run(*arguments, **environment):
     )
 
 
-def assert_refused(arguments, *words, **environment):
+def assert_refused(arguments, *words, module="generate", **environment):
     """The command prints one error line with these words and exits with 1."""
-    process = run(*arguments, **environment)
+    process = run(*arguments, module=module, **environment)
     assert process.returncode == 1
     (line,) = process.stderr.splitlines()
     assert line.startswith("error: ")

@@ -216,6 +216,8 @@ def test_a_run_of_its_own_is_never_trained_over_and_evaluates(capsys, tmp_path):
     nowhere = tmp_path / "no" / "report.json"
     line = error_line(capsys, "evaluate", *tiny.arguments(**trained, out=nowhere))
     assert "does not exist" in line
+    line = error_line(capsys, "evaluate", *tiny.arguments(**trained, out=tmp_path))
+    assert f"out={tmp_path} is a directory" in line
 
 
 def test_a_mistake_ends_the_real_process_with_one_line_on_stderr_and_code_1():

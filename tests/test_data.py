@@ -179,6 +179,13 @@ def test_masks_that_overlap_or_are_soft_are_kept_as_they_are(tmp_path, capfd, ca
             {"color": 3, "position": 2},
             (1, 14, 14, 3),
         ),
+        (
+            data.Balls,
+            balls.SCENE_FORMATS["sequences"],
+            {"image_dim": [14, 14], "dataset_variant": "sequences"},
+            {},
+            (16, 14, 14, 3),
+        ),
     ],
     ids=[
         "clevr",
@@ -189,6 +196,7 @@ def test_masks_that_overlap_or_are_soft_are_kept_as_they_are(tmp_path, capfd, ca
         "sequences",
         "shapes",
         "balls",
+        "moving balls",
     ],
 )
 def test_every_data_set_gives_what_the_model_takes(
@@ -223,6 +231,19 @@ def test_grayscale_averages_the_channels(tmp_path):
     np.testing.assert_allclose(gray["image"], average, atol=1e-6)
 
 
+def test_saturation_fades_colours_towards_their_average(tmp_path):
+    path = scene_files.write_numbered_tetrominoes(tmp_path, 2)
+    full, faded, gray = (
+        next(data.Tetrominoes(path, 2, [35, 35], saturation=s)("train").as_numpy_iterator())
+        for s in (1.0, 0.25, 0)
+    )
+    average = full["image"].mean(axis=-1, keepdims=True)
+    assert (full["image"] != average).any()
+    np.testing.assert_allclose(gray["image"], average + 0 * full["image"], atol=1e-6)
+    np.testing.assert_allclose(faded["image"], 0.25 * full["image"] + 0.75 * average, atol=1e-6)
+    np.testing.assert_array_equal(gray["mask"], full["mask"])
+
+
 @pytest.mark.parametrize(
     ("constructor", "options", "message"),
     [
@@ -234,9 +255,15 @@ def test_grayscale_averages_the_channels(tmp_path):
         (data.CLEVR, {"image_dim": 64}, "data.image_dim must be .height, width., not 64"),
         (data.CLEVR, {"image_dim": ["a", 0]}, "data.image_dim must be .height, width."),
         (data.CLEVR, {"image_dim": [64, 0]}, "data.image_dim must be .height, width."),
+        (data.CLEVR, {"saturation": 2}, "data.saturation must be from 0 to 1, not 2"),
         (data.CLEVR, {"cache": True}, "data.cache must be a directory, None"),
         (data.MultiDSprites, {"dataset_variant": "grey"}, "no data.dataset_variant 'grey', only"),
         (data.ObjectsRoom, {"num_frames": 2}, "num_frames=2, but .* scenes of 1 frame$"),
+        (
+            data.Balls,
+            {"dataset_variant": "sequences", "num_frames": 17},
+            "num_frames=17, but .* 16 f",
+        ),
         (data.ImageFolder, {"on_error": "ignore"}, "on_error must be raise or skip"),
         (data.ImageFolder, {"framing": "pad"}, "framing must be crop or squeeze"),
     ],

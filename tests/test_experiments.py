@@ -25,7 +25,7 @@ from experiments import (
 from iodine import checkpoints
 from iodine.modules.refinement_inputs import ALL_INPUTS
 from iodine.modules.utils import UserError
-from multi_object_datasets import generate, generators, objects_room
+from multi_object_datasets import balls, generate, generators, objects_room
 from tests import tiny
 from tests.test_configs import write_scenes
 
@@ -228,18 +228,21 @@ def test_disentanglement_has_the_latents_of_three_models(out):
         assert (out / f"tiny-{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_sequences_measures_predictions_and_writes_films(out):
-    path = out / "rooms.tfrecords"
-    write_scenes(path, objects_room.SCENE_FORMATS["sequences"])
-    small = {"data__path": str(path), "data__held_out": 2, "data__image_dim": [16, 16]}
-    tiny_lab = lab(out, (0,), "sequences", num_iters=2, eval_images=2, **small)
+@pytest.mark.parametrize(
+    ("config", "module", "size"), [("sequences", objects_room, 16), ("demo_sequences", balls, 14)]
+)
+def test_sequences_measures_predictions_and_writes_films(out, config, module, size):
+    path = out / f"{config}.tfrecords"
+    write_scenes(path, module.SCENE_FORMATS["sequences"])
+    small = {"data__path": str(path), "data__held_out": 2, "data__image_dim": [size, size]}
+    tiny_lab = lab(out, (0,), config, num_iters=2, eval_images=2, **small)
     read = read_back(tiny_lab, sequences.measure(tiny_lab), sequences.draw)
     assert [len(read[name]) for name in ("ari_nobg", "mse", "copy_mse", "kept")] == [3, 3, 2, 2]
     (batch,) = tiny_lab.runs[0].load()[1]("test").take(1).as_numpy_iterator()
     change = np.mean((batch["image"][:, 1:] - batch["image"][:, :-1]) ** 2, axis=(0, 2, 3, 4))
     np.testing.assert_allclose(read["copy_mse"], change, rtol=1e-4)
     with Image.open(out / "tiny.gif") as gif:
-        assert gif.n_frames == 3 and gif.size == (3 * 3 * 16, 2 * 3 * 16)
+        assert gif.n_frames == 3 and gif.size == (3 * 3 * size, 2 * 3 * size)
     assert (out / "tiny-film.png").read_bytes().startswith(b"\x89PNG")
 
 

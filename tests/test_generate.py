@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from multi_object_datasets import digits, generators
 from multi_object_datasets.errors import DatasetError
@@ -112,6 +113,10 @@ FORMATS = {
         "mask": one_byte_strings(6, 14, 14, 1),
         "color": floats(6, 3),
         **{name: floats(6) for name in ("x", "y", "visibility")},
+    },
+    ("balls", "sequences"): {
+        "image": one_byte_strings(16, 14, 14, 3),
+        "mask": one_byte_strings(16, 4, 14, 14, 1),
     },
     ("shapes", None): {
         "image": one_byte_strings(28, 28, 1),
@@ -247,3 +252,19 @@ def test_missing_renderers_are_named_with_the_way_to_install_them(tmp_path):
         arguments = name, "--num-examples", 1, "--out", tmp_path / "scenes.tfrecords"
         assert_refused(arguments, f"pip install {install}", PYTHONPATH=str(tmp_path))
     assert not list(tmp_path.glob("scenes.tfrecords*"))
+
+
+def test_contact_sheet_shows_scenes_above_their_labels(tmp_path):
+    path = tmp_path / "sheet.png"
+    module = "generators.contact_sheet"
+    assert run("balls", path, "--variant", "sequences", module=module).returncode == 0
+    with Image.open(path) as picture:
+        sheet = np.asarray(picture)
+    cell = 14 * 9  # pixels, each of the scene's 14 being enlarged
+    assert sheet.shape[:2] == (4 * (cell + 2), 8 * (cell + 2))
+    drawn = generators.load("balls", "sequences")[0].scene(scene_rng(0, "train", 0), "sequences")
+    np.testing.assert_array_equal(sheet[4:126:9, 4:126:9, :3], drawn["image"][0])
+    assert_refused(["balls", tmp_path], "does not end in .png", module=module)
+    (tmp_path / "folder.png").mkdir()
+    assert_refused(["balls", tmp_path / "folder.png"], "cannot write", module=module)
+    assert_refused(["bals", path], "bals", module=module)

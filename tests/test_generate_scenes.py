@@ -277,6 +277,27 @@ def test_balls_are_whole_apart_and_where_the_factors_say(variant, count):
         assert {p for scene in drawn for p in scene[name][1:]} == set(range(10))
 
 
+def test_moving_balls_keep_their_velocity_up_to_the_edges():
+    start, velocity = np.array([[1, 8], [9, 5]]), np.array([[-0.5, 1.0], [0.25, 0.0]])
+    x, y = balls.move(start, velocity, 5).transpose(1, 2, 0)  # [num_balls, T]
+    np.testing.assert_array_equal(x, [[1, 0, 0, 0, 1], [8, 9, 8, 7, 6]])
+    np.testing.assert_array_equal(y, [[9, 9, 8, 8, 8], [5, 5, 5, 5, 5]])
+
+
+def test_a_sequence_of_balls_is_one_scene_in_16_frames():
+    for scene in scenes("balls", 20, "sequences"):
+        assert scene["image"].shape == (16, 14, 14, 3) and set(scene) == {"image", "mask"}
+        assert_one_hot(scene["mask"], entity_axis=1)
+        shown = scene["mask"][..., 0] == 255  # [T, L, H, W]
+        assert (shown[0, 1:].sum(axis=(1, 2)) == balls.BALL.sum()).all()
+        assert (shown[:, 3].sum(axis=(1, 2)) == balls.BALL.sum()).all()  # Nothing covers the last.
+        for entity in range(4):
+            colors = scene["image"][shown[:, entity]]
+            assert (colors == colors[0]).all() and colors[0].any() == bool(entity)
+        corners = [[axis.min() for axis in np.nonzero(ball)] for ball in shown[:, 3]]
+        assert np.abs(np.diff(corners, axis=0)).max() <= 1
+
+
 # Multi-MNIST.
 
 

@@ -21,7 +21,7 @@ STAGES = (
 
 def config_with(stages, stop_after_steps=100, **entries):
     config = {"image_dim": [4, 4], "pixel_scale": None, "kl_weight": 1.0, "learn_rate": 0.1}
-    config |= {"batch_size": 1, "num_iters": 1}
+    config |= {"batch_size": 1, "num_iters": 1, "saturation": None}
     return {**config, "stages": stages, "stop_after_steps": stop_after_steps, **entries}
 
 
@@ -55,6 +55,16 @@ def test_a_config_without_stages_has_one():
 def test_stages_that_are_none_are_refused(stages, message):
     with pytest.raises(UserError, match=message):
         plan_stages(config_with(stages))
+
+
+def test_demo_fast_begins_with_grey_scenes():
+    config = main.get_config("demo_fast", {})
+    grey, colored = plan_stages(config)
+    seen = [
+        main.get_config("demo_fast", stage.differences)["data"]["saturation"]
+        for stage in (grey, colored)
+    ]
+    assert seen == [0.0, 1.0]
 
 
 def test_one_stage_is_overridden_from_the_command_line():

@@ -6,14 +6,14 @@ The values at a config's top feed its nested build plans `data`, `model` and `op
 from iodine.configurations.air import air, air_dsprites, air_small
 from iodine.configurations.base import base
 from iodine.configurations.clevr import clevr, clevr6, clevr6_fast, clevr6_grayscale
-from iodine.configurations.demo import demo, demo_deconv
+from iodine.configurations.demo import demo, demo_deconv, demo_fast, demo_sequences
 from iodine.configurations.monet import monet_clevr6, monet_multi_dsprites, monet_tetrominoes
 from iodine.configurations.multi_dsprites import (
     multi_dsprites,
     multi_dsprites_binarized,
     multi_dsprites_fast,
 )
-from iodine.configurations.objects_room import objects_room, sequences
+from iodine.configurations.objects_room import objects_room, objects_room_fast, sequences
 from iodine.configurations.paper import clevr6_paper, multi_dsprites_paper, tetrominoes_paper
 from iodine.configurations.rnn_nem import rnn_nem_multi_dsprites, rnn_nem_shapes
 from iodine.configurations.shapes import shapes
@@ -33,6 +33,8 @@ __all__ = ["NAMED_CONFIGS", "base"]
 NAMED_CONFIGS = (
     demo,
     demo_deconv,
+    demo_fast,
+    demo_sequences,
     demo_vae,
     tetrominoes,
     tetrominoes_fast,
@@ -46,6 +48,7 @@ NAMED_CONFIGS = (
     shapes,
     textured_mnist,
     objects_room,
+    objects_room_fast,
     sequences,
     clevr6_paper,
     multi_dsprites_paper,

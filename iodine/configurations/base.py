@@ -26,6 +26,7 @@ def base():
     image_dim = None  # [height, width] that scenes are resized to
     pixel_scale = None  # of the likelihood of pixels
     kl_weight = 1.0  # 1 is the ELBO
+    saturation = None  # of the scenes' colours, from 0, grey, to 1
 
     data = {}
     model = {}

@@ -1,10 +1,7 @@
 """Config for Balls, our own data set for quick experiments."""
 
 from iodine.configurations.named_config import named_config
-from iodine.configurations.plans import data_plan, logistic_pixels, model_plan, optimizer_plan
-
-COSINE_COORDS = {"coord_type": "cos", "coord_freqs": 5}
-
+from iodine.configurations.plans import data_plan, logistic_pixels, optimizer_plan, tiny_plan
 
 ENTRIES = {
     "n_z": 8,
@@ -17,36 +14,78 @@ ENTRIES = {
     "stop_after_steps": 8000,
     "save_summaries_steps": 100,
 }
+BALL_FACTORS = [["position", 2, "scalar"], ["color", 3, "scalar"]]
+FAST = {
+    **{key: value for key, value in ENTRIES.items() if key != "num_iters"},
+    "batch_size": 8,
+    "pixel_scale": 0.2,
+    "kl_weight": 0.1,
+    "learn_rate": 0.003,
+    "stop_after_steps": 5500,
+}
+FAST_SCHEDULE = {"decay_steps": 2000, "warmup_steps": 300}
+STAGES = [
+    {"until": 1000, "num_iters": 4, "saturation": 0.0},
+    {"until": 5500, "num_iters": 4},
+]
+
+
+def _plans(
+    n_z,
+    num_components,
+    num_iters,
+    batch_size,
+    image_dim,
+    pixel_scale,
+    kl_weight,
+    learn_rate,
+    schedule,
+    data,
+    **model,
+):
+    return {
+        "data": data_plan("Balls", batch_size=batch_size, image_dim=image_dim, **data),
+        "model": tiny_plan(
+            n_z,
+            num_components,
+            num_iters,
+            channels=16,
+            pixel_dist=logistic_pixels(pixel_scale),
+            kl_weight=kl_weight,
+            **model,
+        ),
+        "optimizer": optimizer_plan(learn_rate, decay_rate=0.5, **schedule),
+    }
 
 
 @named_config(**ENTRIES)
-def demo(n_z, num_components, num_iters, batch_size, image_dim, pixel_scale, kl_weight, learn_rate):
+def demo(**entries):
     """Scenes of 14×14 pixels and small networks: trains on a CPU in minutes.
 
     A wider likelihood than the paper's and coordinates of more frequencies bring objects apart
     sooner.
     """
-    return {
-        "data": data_plan("Balls", "balls_train.tfrecords", batch_size, image_dim),
-        "model": model_plan(
-            n_z,
-            num_components,
-            num_iters,
-            decoder_channels=[16, 16, 16],
-            encoder_channels=[16, 16, 16],
-            kernel_shape=3,
-            mlp_sizes=[64],
-            hidden_sizes=[],
-            decoder_coords=COSINE_COORDS,
-            factors=[["position", 2, "scalar"], ["color", 3, "scalar"]],
-            pixel_dist=logistic_pixels(pixel_scale),
-            kl_weight=kl_weight,
-            **COSINE_COORDS,
-        ),
-        "optimizer": optimizer_plan(
-            learn_rate, decay_rate=0.5, decay_steps=3500, warmup_steps=1000
-        ),
-    }
+    return _plans(
+        **entries,
+        schedule={"decay_steps": 3500, "warmup_steps": 1000},
+        data={"file_name": "balls_train.tfrecords"},
+        factors=BALL_FACTORS,
+    )
+
+
+@named_config(**FAST, num_iters=8, saturation=1.0, stages=STAGES)
+def demo_fast(saturation, **entries):
+    """demo with a still wider likelihood, on scenes that begin grey.
+
+    Coloured scenes are first told apart by colours, and two balls of one colour may go on sharing
+    a slot. In grey ones slots can only stand for places.
+    """
+    return _plans(
+        **entries,
+        schedule=FAST_SCHEDULE,
+        data={"file_name": "balls_train.tfrecords", "saturation": saturation},
+        factors=BALL_FACTORS,
+    )
 
 
 @named_config(**ENTRIES)
@@ -64,3 +103,21 @@ def demo_deconv(**entries):
         },
     }
     return plans
+
+
+# One refinement a frame; the last frame is only predicted.
+@named_config(**FAST, num_iters=15)
+def demo_sequences(num_iters, **entries):
+    """Next-frame prediction of balls that move, 16 frames."""
+    return _plans(
+        num_iters=num_iters,
+        **entries,
+        schedule=FAST_SCHEDULE,
+        data={
+            "file_name": "balls_sequences.tfrecords",
+            "dataset_variant": "sequences",
+            "num_frames": num_iters + 1,
+        },
+        refinement_head="iodine.modules.refinement.PredictorCorrectorHead",
+        sequential=True,
+    )

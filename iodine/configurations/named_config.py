@@ -16,6 +16,7 @@ COMMON = (
     "pixel_scale",
     "kl_weight",
     "learn_rate",
+    "saturation",
 )
 
 

@@ -15,6 +15,7 @@ def logistic_pixels(scale):
 
 
 LINEAR_COORDS = {"coord_type": "linear"}
+COSINE_COORDS = {"coord_type": "cos", "coord_freqs": 5}  # of more frequencies than the paper's
 
 BINARY_PIXELS = {"constructor": "iodine.modules.distribution.BernoulliOutput"}
 
@@ -151,6 +152,23 @@ def large_plan(n_z, num_components, num_iters, **options):
         mlp_sizes=[256, 256],
         hidden_sizes=[256],
         coord_type="linear",
+        **options,
+    )
+
+
+def tiny_plan(n_z, num_components, num_iters, channels, **options):
+    """Plan of a model of our own, which learns scenes of a few hundred pixels in minutes."""
+    return model_plan(
+        n_z,
+        num_components,
+        num_iters,
+        decoder_channels=[channels] * 3,
+        encoder_channels=[channels] * 3,
+        kernel_shape=3,
+        mlp_sizes=[4 * channels],
+        hidden_sizes=[],
+        decoder_coords=COSINE_COORDS,
+        **COSINE_COORDS,
         **options,
     )
 

@@ -1,8 +1,7 @@
 """Config of the variational autoencoder that IODINE is compared with."""
 
-from iodine.configurations.demo import COSINE_COORDS
 from iodine.configurations.named_config import named_config
-from iodine.configurations.plans import data_plan, logistic_pixels, optimizer_plan
+from iodine.configurations.plans import COSINE_COORDS, data_plan, logistic_pixels, optimizer_plan
 
 
 @named_config(

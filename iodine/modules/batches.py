@@ -8,7 +8,7 @@ import tensorflow as tf
 from multi_object_datasets import image_ops
 
 
-def compact_batch(packed, factors, num_frames=None, grayscale=False):
+def compact_batch(packed, factors, num_frames=None, grayscale=False, saturation=1.0):
     """Makes a compact batch of packed scenes.
 
     Args:
@@ -16,6 +16,7 @@ def compact_batch(packed, factors, num_frames=None, grayscale=False):
       factors: {factor: the features whose columns it is made of}.
       num_frames: number of frames to use, the first ones; None for all.
       grayscale: whether to average the channels into one.
+      saturation: share of the channels' distance from their average that is kept.
 
     Returns:
       dict of tensors, see `expand`.
@@ -29,6 +30,10 @@ def compact_batch(packed, factors, num_frames=None, grayscale=False):
     batch = {"image": frames(packed["image"], 3)}  # [B, T, H, W, C]
     if grayscale:
         batch["image"] = tf.reduce_mean(_as_floats(batch["image"]), axis=-1, keepdims=True)
+    elif saturation != 1:
+        image = _as_floats(batch["image"])
+        gray = tf.reduce_mean(image, axis=-1, keepdims=True)
+        batch["image"] = gray + saturation * (image - gray)
     if "labels" in packed:
         batch["labels"] = frames(packed["labels"], 2)  # [B, T, H, W]
     if "mask" in packed:

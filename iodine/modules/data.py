@@ -51,6 +51,17 @@ def _variant_format(module, variant):
     return module.SCENE_FORMATS[variant]
 
 
+def _check_num_frames(num_frames, scene_format):
+    """Raises UserError if the scenes have not as many frames; None is as many as they have."""
+    axes = scene_format.features["image"].shape
+    length = axes[0] if len(axes) == 4 else 1
+    if num_frames is not None and not 1 <= num_frames <= length:
+        raise UserError(
+            f"data.num_frames={num_frames}, but {scene_format.name} has scenes of {length} "
+            f"frame{'s' * (length > 1)}"
+        )
+
+
 @dataclasses.dataclass(eq=False)
 class CLEVR(SceneDataset):
     """CLEVR with masks, cut out and resized as in the paper."""
@@ -130,11 +141,13 @@ class Tetrominoes(_Generated):
 class Balls(_Generated):
     """Balls; `dataset_variant` is one of `balls.SCENE_FORMATS`.
 
-    The default file of "standard" is generated if it is not there.
+    `num_frames` is the number of frames, from the first one, to use of variant "sequences". A
+    variant's default file is generated if it is not there.
     """
 
     image_dim: tuple = tuple(balls.IMAGE_SIZE)
     dataset_variant: str = "standard"
+    num_frames: int = None
 
     factors: ClassVar = {"color": ["color"], "position": ["x", "y"]}
     num_examples = 30000
@@ -143,6 +156,14 @@ class Balls(_Generated):
         super().__post_init__()
         self.scene_format = _variant_format(balls, self.dataset_variant)
         self.how_to_get_it = _generate("balls", self.dataset_variant)
+        _check_num_frames(self.num_frames, self.scene_format)
+        if self.dataset_variant == "sequences":
+            self.factors, self.num_examples = {}, 10000
+
+    def _default_file(self):
+        variant = self.dataset_variant
+        file_name = f"balls_{'train' if variant == 'standard' else variant}.tfrecords"
+        return file_name, "balls", variant
 
 
 @dataclasses.dataclass(eq=False)
@@ -195,13 +216,7 @@ class ObjectsRoom(SceneDataset):
         self.scene_format = _variant_format(objects_room, self.dataset_variant)
         generate = _generate("objects_room", self.dataset_variant)
         self.how_to_get_it = f"{generate}, {_download('objects_room')}"
-        is_sequence = self.dataset_variant == "sequences"
-        length = objects_room.SEQUENCE_LENGTH if is_sequence else 1
-        if self.num_frames is not None and not 1 <= self.num_frames <= length:
-            raise UserError(
-                f"data.num_frames={self.num_frames}, but objects_room ({self.dataset_variant}) "
-                f"has scenes of {length} frame{'s' * is_sequence}"
-            )
+        _check_num_frames(self.num_frames, self.scene_format)
 
 
 @dataclasses.dataclass(eq=False)

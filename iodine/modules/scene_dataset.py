@@ -42,6 +42,7 @@ class SceneDataset:
         whose features all lie there: {"shape": [1, 1], "color": [3, 3]} are CLEVR's green spheres.
         A feature of several values takes lists of them.
       grayscale: whether to average the channels into one.
+      saturation: share of the colours that the scenes keep, from 0, grey, to 1.
       held_out: number of scenes that are for testing and not trained on, the first ones of the
         file, whether left out or not. A file without more scenes than that serves both.
       cache: directory for the packed scenes, None for that of the file. False reads the file as
@@ -61,6 +62,7 @@ class SceneDataset:
     min_num_objects: int = None
     leave_out: dict = None
     grayscale: bool = False
+    saturation: float = 1.0
     held_out: int = 0
     cache: str = None
     framing: str = "crop"
@@ -76,6 +78,8 @@ class SceneDataset:
         """Raises UserError where the arguments do not make sense."""
         if self.batch_size < 1 or self.held_out < 0:
             raise UserError("data: batch_size must be at least 1, held_out 0")
+        if not 0 <= self.saturation <= 1:
+            raise UserError(f"data.saturation must be from 0 to 1, not {self.saturation}")
         if self.shuffle_buffer is not None and self.shuffle_buffer < 1:
             raise UserError("data.shuffle_buffer must be at least 1, or None for no shuffling")
         self.image_dim = _as_image_dim(self.image_dim)
@@ -137,7 +141,9 @@ class SceneDataset:
         self._need_file()
         read = self._stream if self.cache is False else self._gather
         batches = read(subset, seed, start_step).map(
-            lambda packed: compact_batch(packed, self.factors, self.num_frames, self.grayscale),
+            lambda packed: compact_batch(
+                packed, self.factors, self.num_frames, self.grayscale, self.saturation
+            ),
             tf.data.AUTOTUNE,
         )
         if not compact:

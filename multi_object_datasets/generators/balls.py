@@ -1,14 +1,16 @@
 """Balls: three coloured balls without overlap on black, 14x14 pixels.
 
-The variant `crowded` has five, `single` one.
+The variant `crowded` has five, `single` one. In `sequences` three balls move through 16 frames, in
+front of one another, each at one velocity until it meets an edge.
 """
 
 import numpy as np
 
+from multi_object_datasets.balls import SEQUENCE_LENGTH
 from multi_object_datasets.generators.masks import one_hot
 from multi_object_datasets.generators.tetrominoes import COLORS
 
-NUM_BALLS = {"standard": 3, "crowded": 5, "single": 1}
+NUM_BALLS = {"standard": 3, "crowded": 5, "single": 1, "sequences": 3}
 VARIANTS = tuple(NUM_BALLS)
 CHUNK_SIZE = 5000
 
@@ -26,6 +28,7 @@ BALL = np.array(
     bool,
 )
 DIAMETER = len(BALL)
+MAX_SPEED = 1.0  # pixels a frame along each axis, in `sequences`
 
 
 def render(factors):
@@ -75,12 +78,42 @@ def place_in_turn(rng, num_balls):
                     return np.transpose(places)
 
 
+def move(start, velocity, num_frames):
+    """Moves balls at one velocity and back from the edges.
+
+    Args:
+      start: places in the first frame, [2, num_balls] in pixels.
+      velocity: [2, num_balls] in pixels a frame.
+      num_frames: T.
+
+    Returns:
+      Places rounded to pixels, [T, 2, num_balls].
+    """
+    last = IMAGE_SIZE - DIAMETER
+    way = (start + np.arange(num_frames)[:, None, None] * velocity) % (2 * last)
+    return np.rint(np.minimum(way, 2 * last - way)).astype(int)
+
+
+def sequence(rng):
+    """Draws the frames of three moving balls, which do not overlap in the first one."""
+    start = place_in_turn(rng, NUM_BALLS["sequences"])
+    velocity = rng.uniform(-MAX_SPEED, MAX_SPEED, start.shape)
+    factors = sample(rng, *start)
+    frames = []
+    for x, y in move(start, velocity, SEQUENCE_LENGTH):
+        image, labels = render({**factors, "x": [0, *x], "y": [0, *y]})
+        frames.append({"image": image, "mask": one_hot(labels, len(x) + 1)})
+    return {name: np.stack([frame[name] for frame in frames]) for name in ("image", "mask")}
+
+
 def scene(rng, variant="standard"):
-    """Draws one scene without overlap.
+    """Draws one scene without overlap, or a sequence.
 
     Three balls are placed anew until they do not overlap, so that their places are uniform over all
     of these; of five that would take thousands of draws.
     """
+    if variant == "sequences":
+        return sequence(rng)
     num_balls = NUM_BALLS[variant or "standard"]
     draw = place_in_turn if variant == "crowded" else place
     while True:

@@ -56,7 +56,12 @@ def contact_sheet(name, path, variant=None):
     Args:
       name, variant: as for `generators.load`.
       path: PNG file to write.
+
+    Raises:
+      DatasetError: for a path that does not end in .png, or that cannot be written to.
     """
+    if not path.endswith(".png"):
+        raise DatasetError(f"'{path}' does not end in .png")
     module, variant = generators.load(name, variant)
     rows, index = [], 0
     while len(rows) < 4:
@@ -68,7 +73,10 @@ def contact_sheet(name, path, variant=None):
         rows += [
             np.concatenate([_bordered(_fit(cell)) for cell in row], axis=1) for row in zip(*cells)
         ]
-    matplotlib.image.imsave(path, np.concatenate(rows), pil_kwargs={"optimize": True})
+    try:
+        matplotlib.image.imsave(path, np.concatenate(rows), pil_kwargs={"optimize": True})
+    except OSError as error:
+        raise DatasetError(f"cannot write '{path}': {error.strerror}") from error
 
 
 def main():
