@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ./run.sh       sets up .venv, evaluates and draws the trained models, then trains `demo` a while
+# ./run.sh       sets up .venv, evaluates and draws the trained models, then trains `demo_fast` a while
 # ./run.sh test  sets up .venv with the test tools and runs all tests
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -37,7 +37,7 @@ for figures in checkpoints/*/evaluation.json; do # the trained models
     "$python" -m iodine.main visualize with "$model" "${options[@]}" out="$run/$model"
 done
 echo "metrics: $run/*.json   pictures: $run/*/report.html"
-echo "training demo: the foreground ARI (ARI-nobg) rises after some 2000 steps; Ctrl-C ends it"
-"$python" -m iodine.main -F "$run/sacred" with demo checkpoint_dir="$run/checkpoint" \
-    stop_after_steps=3000
+echo "training demo_fast: the foreground ARI (ARI-nobg) rises after some 500 steps; Ctrl-C ends it"
+"$python" -m iodine.main -F "$run/sacred" with demo_fast checkpoint_dir="$run/checkpoint" \
+    stop_after_steps=2500
 echo "checkpoint: $run/checkpoint_1"

@@ -17,6 +17,7 @@ SCENES = {
     "air_small": ("multi_mnist", "test", "small"),
     "clevr6_fast": None,
     "demo": ("balls", "train", None),
+    "demo_fast": ("balls", "train", None),
     "multi_dsprites_fast": ("multi_dsprites", "train", "colored_on_grayscale"),
     "rnn_nem_shapes": ("shapes", "train", None),
     "slot_attention_tetrominoes_fast": ("tetrominoes", "train", None),

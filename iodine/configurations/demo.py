@@ -3,27 +3,18 @@
 from iodine.configurations.named_config import named_config
 from iodine.configurations.plans import data_plan, logistic_pixels, optimizer_plan, tiny_plan
 
+SIZES = {"n_z": 8, "num_components": 4, "image_dim": [14, 14], "save_summaries_steps": 100}
 ENTRIES = {
-    "n_z": 8,
-    "num_components": 4,
+    **SIZES,
     "num_iters": 5,
     "batch_size": 16,
-    "image_dim": [14, 14],
     "pixel_scale": 0.1,
     "learn_rate": 0.004,
     "stop_after_steps": 8000,
-    "save_summaries_steps": 100,
 }
-BALL_FACTORS = [["position", 2, "scalar"], ["color", 3, "scalar"]]
-FAST = {
-    **{key: value for key, value in ENTRIES.items() if key != "num_iters"},
-    "batch_size": 8,
-    "pixel_scale": 0.2,
-    "kl_weight": 0.1,
-    "learn_rate": 0.003,
-    "stop_after_steps": 5500,
-}
+FAST = {**SIZES, "batch_size": 8, "pixel_scale": 0.2, "kl_weight": 0.1, "learn_rate": 0.003}
 FAST_SCHEDULE = {"decay_steps": 2000, "warmup_steps": 300}
+BALL_FACTORS = [["position", 2, "scalar"], ["color", 3, "scalar"]]
 STAGES = [
     {"until": 1000, "num_iters": 4, "saturation": 0.0},
     {"until": 5500, "num_iters": 4},
@@ -106,9 +97,14 @@ def demo_deconv(**entries):
 
 
 # One refinement a frame; the last frame is only predicted.
-@named_config(**FAST, num_iters=15)
-def demo_sequences(num_iters, **entries):
-    """Next-frame prediction of balls that move, 16 frames."""
+@named_config(
+    **FAST,
+    num_iters=15,
+    saturation=1.0,
+    stages=[{"until": 1000, "saturation": 0.0}, {"until": 4000}],
+)
+def demo_sequences(num_iters, saturation, **entries):
+    """Next-frame prediction of balls that move, 16 frames, grey at first."""
     return _plans(
         num_iters=num_iters,
         **entries,
@@ -117,6 +113,7 @@ def demo_sequences(num_iters, **entries):
             "file_name": "balls_sequences.tfrecords",
             "dataset_variant": "sequences",
             "num_frames": num_iters + 1,
+            "saturation": saturation,
         },
         refinement_head="iodine.modules.refinement.PredictorCorrectorHead",
         sequential=True,
