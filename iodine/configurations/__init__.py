@@ -13,7 +13,7 @@ from iodine.configurations.multi_dsprites import (
     multi_dsprites_binarized,
     multi_dsprites_fast,
 )
-from iodine.configurations.objects_room import objects_room, objects_room_fast, sequences
+from iodine.configurations.objects_room import objects_room, sequences
 from iodine.configurations.paper import clevr6_paper, multi_dsprites_paper, tetrominoes_paper
 from iodine.configurations.rnn_nem import rnn_nem_multi_dsprites, rnn_nem_shapes
 from iodine.configurations.shapes import shapes
@@ -48,7 +48,6 @@ NAMED_CONFIGS = (
     shapes,
     textured_mnist,
     objects_room,
-    objects_room_fast,
     sequences,
     clevr6_paper,
     multi_dsprites_paper,

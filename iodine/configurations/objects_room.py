@@ -1,13 +1,7 @@
 """Configs for Objects Room."""
 
 from iodine.configurations.named_config import named_config
-from iodine.configurations.plans import (
-    data_plan,
-    logistic_pixels,
-    optimizer_plan,
-    small_plan,
-    tiny_plan,
-)
+from iodine.configurations.plans import data_plan, logistic_pixels, optimizer_plan, small_plan
 
 ENTRIES = {
     "n_z": 32,
@@ -16,14 +10,6 @@ ENTRIES = {
     "pixel_scale": 0.03,
     "learn_rate": lambda batch_size: 0.0003 * (batch_size / 128) ** 0.5,
 }
-
-
-def objects_room_data(variant, batch_size, image_dim, **options):
-    """Plan of a variant of the data set."""
-    file_name = f"objects_room_{variant}.tfrecords"
-    return data_plan(
-        "ObjectsRoom", file_name, batch_size, image_dim, dataset_variant=variant, **options
-    )
 
 
 def _plans(
@@ -39,7 +25,14 @@ def _plans(
     **model,
 ):
     return {
-        "data": objects_room_data(variant, batch_size, image_dim, **dict(data)),
+        "data": data_plan(
+            "ObjectsRoom",
+            f"objects_room_{variant}.tfrecords",
+            batch_size,
+            image_dim,
+            dataset_variant=variant,
+            **dict(data),
+        ),
         "model": small_plan(
             n_z,
             num_components,
@@ -57,48 +50,6 @@ def _plans(
 def objects_room(**entries):
     """Still pictures of a room with three objects."""
     return _plans("train", **entries)
-
-
-# The KL divergence has the weight that the pixels of a stage have of 64×64, times TODO.
-STAGES = [
-    {"until": 4000, "image_dim": [16, 16], "kl_weight": 0.0625},
-    {"until": 6000, "image_dim": [32, 32], "kl_weight": 0.25},
-    {"until": 7000},
-]
-
-
-@named_config(
-    **{
-        **ENTRIES,
-        "n_z": 16,
-        "num_iters": 4,
-        "batch_size": 8,
-        "pixel_scale": 0.2,
-        "kl_weight": 1.0,
-        "learn_rate": 0.002,
-        "stages": STAGES,
-        "save_summaries_steps": 100,
-    }
-)
-def objects_room_fast(
-    n_z, num_components, num_iters, batch_size, image_dim, pixel_scale, kl_weight, learn_rate
-):
-    """objects_room with small networks and a wider likelihood, on scenes that grow."""
-    return {
-        "data": objects_room_data("train", batch_size, image_dim),
-        "model": tiny_plan(
-            n_z,
-            num_components,
-            num_iters,
-            channels=32,
-            pixel_dist=logistic_pixels(pixel_scale),
-            kl_weight=kl_weight,
-            num_background=4,
-        ),
-        "optimizer": optimizer_plan(
-            learn_rate, decay_rate=0.5, decay_steps=20000, warmup_steps=300
-        ),
-    }
 
 
 # One refinement a frame; the last frame is only predicted.
