@@ -9,6 +9,7 @@ than the frame before, and does an object keep its slot? The paper: it does both
 
 import numpy as np
 import tensorflow as tf
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from experiments import experiment, panels
@@ -99,7 +100,7 @@ def rows_of(info, b):
 def film(info, b):
     """A strip of all frames of scene b, predictions and masks below."""
     rows = rows_of(info, b)
-    figure, axes = tile_figure(len(rows), len(rows["frame"]), 0.5, 1.0)
+    figure, axes = tile_figure(len(rows), len(rows["frame"]), 0.5, top=0.0)
     for row, (label, frames) in zip(axes, rows.items()):
         for ax, frame in zip(row, frames):
             show_img(frame, ax=ax)
@@ -129,6 +130,8 @@ def draw(figures):
     titles = ("ari_nobg", "mse", "objects that keep their slot")
     figure, (ari, mse, kept) = panels.panels(titles, "frame")
     frames = range(1, 1 + len(figures["mse"]))
+    for ax in (ari, mse, kept):
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ari.plot(frames, figures["ari_nobg"], color="C0")
     mse.plot(frames, figures["mse"], color="C0", label="prediction")
     mse.plot(frames[1:], figures["copy_mse"], color="grey", label="the frame before")
