@@ -13,6 +13,7 @@ import sys
 import time
 
 import tensorflow as tf
+from matplotlib import pyplot as plt
 from sacred.arg_parser import get_config_updates
 from sacred.utils import ConfigAddedError, iterate_flattened
 
@@ -134,6 +135,7 @@ class Experiment:
     def write_picture(self, name, figure):
         """Writes a `matplotlib.figure.Figure` to EXPERIMENT-NAME.png."""
         figure.savefig(self.out / f"{self.name}-{name}.png")
+        plt.close(figure)
 
     def write(self, figures, figure):
         """Writes NAME.json, the figures and how they came about, and NAME.png.
@@ -156,6 +158,7 @@ class Experiment:
         temporary.write_text(json.dumps(record, indent=1) + "\n")
         os.replace(temporary, path)
         figure.savefig(self.out / f"{self.name}.png")
+        plt.close(figure)
         print(f"wrote {path} and {self.name}.png")
 
 

@@ -121,7 +121,7 @@ def checked_updates(updates, defaults):
             continue
         default = default_of(key, defaults)
         if key in FEEDING and default is None:
-            raise UserError(f"{key} means nothing to this config, whose model has no such value")
+            raise UserError(f"{key} means nothing to this config, which has no such value")
         if key in CHOICES:
             if value not in CHOICES[key]:
                 raise UserError(f"{key}={value!r}: use {', '.join(map(str, CHOICES[key]))}")

@@ -13,9 +13,15 @@ from sacred.initialize import create_run
 from sacred.utils import convert_to_nested_dict, create_basic_stream_logger
 
 from iodine import configurations, training
-from iodine.command_line import NAMED_CONFIGS, CommandLineExperiment, Terminated
+from iodine.command_line import (
+    NAMED_CONFIGS,
+    CommandLineExperiment,
+    Terminated,
+    checked_updates,
+)
 from iodine.modules.provenance import check_never_trained_on
 from iodine.modules.utils import UserError, build
+from iodine.stages import plan_stages
 
 __all__ = ["build", "ex", "get_config", "load_model"]
 
@@ -146,6 +152,26 @@ def config_of_stage(run, differences):
     return {**config, "seed": run.config["seed"], "stages": run.config["stages"]}
 
 
+def check_stages(config, config_of):
+    """Refuses values of stages that would end the training when it comes to them.
+
+    Args:
+      config: the resolved config.
+      config_of: as for `runs.train`.
+
+    Raises:
+      UserError: for the first value that cannot be used; says of which stage.
+    """
+    for stage in plan_stages(config):
+        try:
+            of_stage = config_of(checked_updates(stage.differences, config))
+            check_config(of_stage)
+            build_parts(of_stage["data"], of_stage["model"], of_stage["optimizer"])
+        except UserError as error:
+            place = f"stages: stage {stage.number}: " if config["stages"] else ""
+            raise UserError(f"{place}{error}") from error
+
+
 @ex.main
 def main(strategy, checkpoint_dir, continue_run, gpu_memory_growth, _config, _run):
     """Trains a model."""
@@ -159,7 +185,9 @@ def main(strategy, checkpoint_dir, continue_run, gpu_memory_growth, _config, _ru
         _run.run_logger.warning("No observer gives this run an id, so its directory ends in _1")
     strategy = devices.create_strategy(strategy)
     with devices.replica_local_variables(strategy):
-        dataset, *_ = build_parts()  # A mistake in the config shows before anything is made.
+        # A mistake in the config, that of a late stage too, shows before anything is made.
+        dataset, *_ = build_parts()
+        check_stages(_config, functools.partial(config_of_stage, _run))
     dataset.provenance()  # So does a file that is not there.
     _run.info["checkpoint_dir"] = os.path.abspath(directory)
     _run.info["tensorflow"] = {"logdirs": [os.path.abspath(directory)]}

@@ -57,6 +57,25 @@ def test_stages_that_are_none_are_refused(stages, message):
         plan_stages(config_with(stages))
 
 
+@pytest.mark.parametrize(
+    "late, message",
+    [
+        ({"image_dim": "big"}, "stages: stage 2: image_dim has to be of type"),
+        ({"image_dim": [0, 14]}, "stages: stage 2: data.image_dim must be"),
+        ({"kl_weight": "low"}, "stages: stage 2: kl_weight has to be of type float, not 'low'"),
+        ({"num_iters": 0}, "stages: stage 2: num_iters has to be a whole number above 0, not 0"),
+        ({"saturation": 2}, "stages: stage 2: data.saturation must be from 0 to 1, not 2"),
+    ],
+)
+def test_a_mistake_in_a_late_stage_shows_before_anything_is_made(tmp_path, late, message):
+    stages = json.dumps([{"until": 4}, {"until": 9, **late}])
+    words = ["with", "demo_fast", f"checkpoint_dir={tmp_path / 'c'}", f"stages={stages}"]
+    code, stdout, stderr = tiny.run_here(*words)
+    assert code == 1 and "Loss:" not in stdout
+    assert message in stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_demo_fast_begins_with_grey_scenes():
     config = main.get_config("demo_fast", {})
     grey, colored = plan_stages(config)
