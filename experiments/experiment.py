@@ -134,7 +134,10 @@ class Experiment:
 
     def write_picture(self, name, figure):
         """Writes a `matplotlib.figure.Figure` to EXPERIMENT-NAME.png."""
-        figure.savefig(self.out / f"{self.name}-{name}.png")
+        self._save(figure, f"{self.name}-{name}.png")
+
+    def _save(self, figure, file_name):
+        figure.savefig(self.out / file_name)
         plt.close(figure)
 
     def write(self, figures, figure):
@@ -157,8 +160,7 @@ class Experiment:
         temporary = path.with_suffix(".json.part")
         temporary.write_text(json.dumps(record, indent=1) + "\n")
         os.replace(temporary, path)
-        figure.savefig(self.out / f"{self.name}.png")
-        plt.close(figure)
+        self._save(figure, f"{self.name}.png")
         print(f"wrote {path} and {self.name}.png")
 
 

@@ -153,7 +153,7 @@ def config_of_stage(run, differences):
 
 
 def check_stages(config, config_of):
-    """Refuses values of stages that would end the training when it comes to them.
+    """Refuses values of a config's stages that would end the training when it comes to them.
 
     Args:
       config: the resolved config.
@@ -162,14 +162,13 @@ def check_stages(config, config_of):
     Raises:
       UserError: for the first value that cannot be used; says of which stage.
     """
-    for stage in plan_stages(config):
+    for stage in plan_stages(config) if config["stages"] else []:
         try:
             of_stage = config_of(checked_updates(stage.differences, config))
             check_config(of_stage)
             build_parts(of_stage["data"], of_stage["model"], of_stage["optimizer"])
         except UserError as error:
-            place = f"stages: stage {stage.number}: " if config["stages"] else ""
-            raise UserError(f"{place}{error}") from error
+            raise UserError(f"stages: stage {stage.number}: {error}") from error
 
 
 @ex.main

@@ -9,16 +9,16 @@ from iodine.configurations.plans import (
     optimizer_plan,
 )
 
-SIZES = {"n_z": 8, "num_components": 4, "image_dim": [14, 14], "save_summaries_steps": 100}
+SHARED = {"n_z": 8, "num_components": 4, "image_dim": [14, 14], "save_summaries_steps": 100}
 ENTRIES = {
-    **SIZES,
+    **SHARED,
     "num_iters": 5,
     "batch_size": 16,
     "pixel_scale": 0.1,
     "learn_rate": 0.004,
     "stop_after_steps": 8000,
 }
-FAST = {**SIZES, "batch_size": 8, "pixel_scale": 0.2, "kl_weight": 0.1, "learn_rate": 0.003}
+FAST = {**SHARED, "batch_size": 8, "pixel_scale": 0.2, "kl_weight": 0.1, "learn_rate": 0.003}
 FAST_SCHEDULE = {"decay_steps": 2000, "warmup_steps": 300}
 BALL_FACTORS = [["position", 2, "scalar"], ["color", 3, "scalar"]]
 STAGES = [
@@ -27,25 +27,10 @@ STAGES = [
 ]
 
 
-def _plans(
-    n_z,
-    num_components,
-    num_iters,
-    batch_size,
-    image_dim,
-    pixel_scale,
-    kl_weight,
-    learn_rate,
-    schedule,
-    data,
-    **model,
-):
+def _plans(batch_size, image_dim, pixel_scale, learn_rate, schedule, data, **model):
     return {
         "data": data_plan("Balls", batch_size=batch_size, image_dim=image_dim, **data),
         "model": model_plan(
-            n_z,
-            num_components,
-            num_iters,
             decoder_channels=[16, 16, 16],
             encoder_channels=[16, 16, 16],
             kernel_shape=3,
@@ -53,7 +38,6 @@ def _plans(
             hidden_sizes=[],
             decoder_coords=COSINE_COORDS,
             pixel_dist=logistic_pixels(pixel_scale),
-            kl_weight=kl_weight,
             **COSINE_COORDS,
             **model,
         ),

@@ -16,7 +16,6 @@ COMMON = (
     "pixel_scale",
     "kl_weight",
     "learn_rate",
-    "saturation",
 )
 
 

@@ -28,12 +28,10 @@ def compact_batch(packed, factors, num_frames=None, grayscale=False, saturation=
         return value[:, :num_frames]
 
     batch = {"image": frames(packed["image"], 3)}  # [B, T, H, W, C]
-    if grayscale:
-        batch["image"] = tf.reduce_mean(_as_floats(batch["image"]), axis=-1, keepdims=True)
-    elif saturation != 1:
+    if grayscale or saturation != 1:
         image = _as_floats(batch["image"])
         gray = tf.reduce_mean(image, axis=-1, keepdims=True)
-        batch["image"] = gray + saturation * (image - gray)
+        batch["image"] = gray if grayscale else gray + saturation * (image - gray)
     if "labels" in packed:
         batch["labels"] = frames(packed["labels"], 2)  # [B, T, H, W]
     if "mask" in packed:
