@@ -102,8 +102,7 @@ def measure(lab):
         figures[name] = []
         for run in runs:
             model, dataset = run.load()
-            whole = model.factor_evaluator is None
-            report = evaluation.evaluate(model, dataset, num_images, 0, regress=not whole)
+            report = evaluation.evaluate(model, dataset, num_images, 0, model.factor_evaluator)
             factors = report.get("factor_regression") or regress_whole_scene(
                 model, dataset, build(plan, "model.factor_evaluator"), report["num_images"]
             )

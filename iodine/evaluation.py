@@ -158,7 +158,7 @@ def factor_scores(regressor, objects):
     return scores
 
 
-def evaluate(model, dataset, num_images, seed, regress=False):
+def evaluate(model, dataset, num_images, seed, regressor=None):
     """Evaluates a model on held-out scenes.
 
     Args:
@@ -166,46 +166,47 @@ def evaluate(model, dataset, num_images, seed, regress=False):
       dataset: data set of `iodine.modules.data`.
       num_images: number of scenes; all, if fewer are held out.
       seed: of the noise.
-      regress: whether to fit linear models of the factors to frozen latents of training scenes.
+      regressor: `FactorRegressor` that names the factors of which linear models are fitted to
+        frozen latents of training scenes; None for none.
 
     Returns:
       {metric: as `mean_and_stderr`} for the model's `METRICS` that there are: ari and the
       `segmentation_measures` (where there are true masks), each also with _nobg for objects alone;
       mse, recons (-log p(x|z), nats) and kl (summed over slots, nats), and its
       `bounds`. num_images; where it counts objects, confusion as `confusion`; where it regresses
-      factors, factors {name: score} as `factor_scores`; with `regress`, factor_regression
+      factors, factors {name: score} as `factor_scores`; with `regressor`, factor_regression
       {name: score} as `factor_regression.fit_and_score`.
 
     Raises:
       UserError: if there are no factors to regress.
     """
-    regressor = model.factor_evaluator
 
     def select(info):
         counts = info.get("counts", {})
         counts = {f"count/{n}": counts[n] for n in ("true", "predicted") if n in counts}
-        if "factor_regressor" not in info:
+        predictions = info.get("factor_regressor", {}).get("predictions", {})
+        if not predictions and not (regressor and info["data"].get("factors")):
             return counts
-        predictions = info["factor_regressor"]["predictions"]
+        for name, size, kind in regressor.mapping if regressor else ():
+            regressor.target(name, kind, size, info["data"]["factors"])  # raises if it is missing
         return {
             **counts,
             **match_objects(info, model.num_background),
             **{f"prediction/{name}": p[:, -1] for name, p in predictions.items()},
         }
 
-    if regress and not regressor:
-        raise UserError("factor_regression needs a model.factor_evaluator that names the factors")
     values = score_held_out(model, dataset, num_images, seed, select, bounds=True)
     report = {**summarize(values, model.METRICS), "num_images": len(values["mse"])}
     if "count/true" in values:
         report["confusion"] = confusion(values["count/true"], values["count/predicted"])
     if "latents" not in values:
-        if regress:
+        if regressor:
             raise UserError("factor_regression needs data with factors")
         return report
     objects = select_objects(values)
-    report["factors"] = factor_scores(regressor, objects)
-    if regress:
+    if model.factor_evaluator:
+        report["factors"] = factor_scores(model.factor_evaluator, objects)
+    if regressor:
         num_train = factor_regression.TRAIN_SCENES_PER_TEST_SCENE * report["num_images"]
         train = scene_runs.run_model(
             model,

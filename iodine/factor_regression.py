@@ -2,16 +2,57 @@
 
 import numpy as np
 
+from iodine.modules.factor_eval import FactorRegressor
+from iodine.modules.utils import UserError
 from iodine.objects import true_values
 
 TRAIN_SCENES_PER_TEST_SCENE = 4
+
+
+def choose_regressor(factors, model):
+    """Chooses the factors of which linear models are fitted.
+
+    Args:
+      factors: True for those that the model was trained with; [[name, size, type], ...] as
+        `FactorRegressor` takes them, which may be given for any model; False for none.
+      model: a `Model`.
+
+    Returns:
+      `FactorRegressor` that names them, or None.
+
+    Raises:
+      UserError: for anything else, and if the model was trained with none.
+    """
+    if factors is False:
+        return None
+    example = """'factor_regression=[["position", 2, "scalar"], ["color", 3, "scalar"]]'"""
+    if factors is True:
+        if not model.factor_evaluator:
+            raise UserError(
+                "factor_regression=True takes the factors of model.factor_evaluator, which this "
+                f"model does not have: name them, as in {example}"
+            )
+        return model.factor_evaluator
+    if not isinstance(factors, list) or not all(_is_factor(entry) for entry in factors):
+        raise UserError(
+            f"factor_regression is {factors!r}: use True, or name the factors, as in {example}"
+        )
+    return FactorRegressor(factors)
+
+
+def _is_factor(entry):
+    return (
+        isinstance(entry, list)
+        and [type(value) for value in entry] == [str, int, str]
+        and entry[1] > 0
+    )
 
 
 def fit_and_score(regressor, train, test):
     """Fits a linear model of each factor and scores it on other scenes.
 
     Args:
-      regressor: the model's `FactorRegressor`, whose mapping names the factors.
+      regressor: `FactorRegressor`, whose mapping names the factors.
       train: what `objects.select_objects` returned for training scenes.
       test: the same for held-out scenes.
 

@@ -221,16 +221,19 @@ def load_checkpoint(checkpoint_dir):
 def evaluate(eval_images, factor_regression, out, seed):
     """Evaluates a trained model on held-out scenes; out=FILE writes the figures as JSON.
 
-    factor_regression=True also fits linear models of the factors to the latents.
+    factor_regression=True also fits linear models of the factors to the latents; a list of
+    [name, size, type] says of which.
     """
     from iodine import evaluation
+    from iodine.factor_regression import choose_regressor
 
     if out and not os.path.isdir(os.path.dirname(os.path.abspath(out))):
         raise UserError(f"the directory of out={out} does not exist")
     if out and os.path.isdir(out):
         raise UserError(f"out={out} is a directory: name a file in it, out={out}/figures.json")
     dataset, model = restored_model(for_testing=True)
-    report = evaluation.evaluate(model, dataset, eval_images, seed, factor_regression)
+    regressor = choose_regressor(factor_regression, model)
+    report = evaluation.evaluate(model, dataset, eval_images, seed, regressor)
     if out:
         temporary = f"{out}.part"
         with open(temporary, "w") as file:

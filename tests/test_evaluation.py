@@ -163,7 +163,8 @@ def test_an_evaluation_gives_the_same_figures_in_batches_of_any_size():
 
 def test_an_evaluation_with_regression_reports_every_factor():
     dataset, model = tiny_model()
-    report = evaluation.evaluate(model, dataset, 2, seed=0, regress=True)
+    regressor = factor_regression.choose_regressor(True, model)
+    report = evaluation.evaluate(model, dataset, 2, 0, regressor)
     assert set(report["factor_regression"]) == {"position", "color", "shape"}
     table = evaluation.format_report(report, model.METRICS)
     for name in (*model.METRICS, "factor_regression/shape", "2 scenes"):
@@ -178,7 +179,33 @@ def test_an_evaluation_changes_no_variable():
         np.testing.assert_array_equal(variable, value)
 
 
-def test_regression_without_factors_is_refused():
-    dataset, model = tiny_model(**{"model.factor_evaluator": None})
-    with pytest.raises(UserError, match="factor_evaluator"):
-        evaluation.evaluate(model, dataset, 2, seed=0, regress=True)
+WITHOUT_REGRESSOR = {"model.factor_evaluator": None}
+
+
+def test_factors_may_be_named_for_a_model_that_was_trained_with_none():
+    dataset, model = tiny_model(**WITHOUT_REGRESSOR)
+    named = [["position", 2, "scalar"], ["shape", 20, "categorical"]]
+    regressor = factor_regression.choose_regressor(named, model)
+    report = evaluation.evaluate(model, dataset, 2, 0, regressor)
+    assert set(report["factor_regression"]) == {"position", "shape"}
+    assert "factors" not in report  # no layer was trained along
+
+
+@pytest.mark.parametrize(
+    "factors, complaint",
+    [
+        (True, "name them, as in"),
+        ("position", "use True, or name the factors"),
+        ([["position", 2]], "use True, or name the factors"),
+        ([["position", 0, "scalar"]], "use True, or name the factors"),
+        ([["position", 2, "vector"]], "type 'vector', use scalar"),
+        ([["speed", 2, "scalar"]], "'speed' is not in the data, which has color, position, shape"),
+        ([["position", 3, "scalar"]], "has 2 values in the data"),
+    ],
+)
+def test_factors_that_cannot_be_regressed_are_refused(factors, complaint):
+    dataset, model = tiny_model(**WITHOUT_REGRESSOR)
+    with pytest.raises(UserError, match=complaint):
+        evaluation.evaluate(
+            model, dataset, 2, 0, factor_regression.choose_regressor(factors, model)
+        )

@@ -1,13 +1,7 @@
 """Config for Balls, our own data set for quick experiments."""
 
 from iodine.configurations.named_config import named_config
-from iodine.configurations.plans import (
-    COSINE_COORDS,
-    data_plan,
-    logistic_pixels,
-    model_plan,
-    optimizer_plan,
-)
+from iodine.configurations.plans import data_plan, logistic_pixels, optimizer_plan, tiny_plan
 
 SHARED = {"n_z": 8, "num_components": 4, "image_dim": [14, 14], "save_summaries_steps": 100}
 ENTRIES = {
@@ -30,17 +24,7 @@ STAGES = [
 def _plans(batch_size, image_dim, pixel_scale, learn_rate, schedule, data, **model):
     return {
         "data": data_plan("Balls", batch_size=batch_size, image_dim=image_dim, **data),
-        "model": model_plan(
-            decoder_channels=[16, 16, 16],
-            encoder_channels=[16, 16, 16],
-            kernel_shape=3,
-            mlp_sizes=[64],
-            hidden_sizes=[],
-            decoder_coords=COSINE_COORDS,
-            pixel_dist=logistic_pixels(pixel_scale),
-            **COSINE_COORDS,
-            **model,
-        ),
+        "model": tiny_plan(pixel_dist=logistic_pixels(pixel_scale), **model),
         "optimizer": optimizer_plan(learn_rate, decay_rate=0.5, **schedule),
     }
 

@@ -156,6 +156,23 @@ def large_plan(n_z, num_components, num_iters, **options):
     )
 
 
+def tiny_plan(n_z, num_components, num_iters, channels=16, **options):
+    """Plan of a model that trains on a CPU: few channels, and coordinates of more frequencies."""
+    return model_plan(
+        n_z,
+        num_components,
+        num_iters,
+        decoder_channels=[channels] * 3,
+        encoder_channels=[channels] * 3,
+        kernel_shape=3,
+        mlp_sizes=[64],
+        hidden_sizes=[],
+        decoder_coords=COSINE_COORDS,
+        **COSINE_COORDS,
+        **options,
+    )
+
+
 def optimizer_plan(learn_rate, beta1=0.95, **schedule):
     """Plan of the optimizer; its defaults are those of all published IODINEs."""
     return {

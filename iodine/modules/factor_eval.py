@@ -105,8 +105,8 @@ class FactorRegressor(snt.Module):
             values = tf.concat([tf.cos(values), tf.sin(values)], axis=-1)
         if values.shape[-1] != size:
             raise utils.UserError(
-                f"factor '{factor}' has {values.shape[-1]} values in the data, but {size} "
-                f"in model.factor_evaluator.mapping"
+                f"factor '{factor}' has {values.shape[-1]} values in the data, but the factor "
+                f"regressor's mapping says {size}"
             )
         return values
 
