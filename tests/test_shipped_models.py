@@ -20,6 +20,7 @@ SCENES = {
     "demo_fast": ("balls", "train", None),
     "multi_dsprites_fast": ("multi_dsprites", "train", "colored_on_grayscale"),
     "rnn_nem_shapes": ("shapes", "train", None),
+    "shapes_fast": ("shapes", "train", None),
     "slot_attention_tetrominoes_fast": ("tetrominoes", "train", None),
     "tetrominoes_fast": ("tetrominoes", "train", None),
 }

@@ -16,7 +16,7 @@ from iodine.configurations.multi_dsprites import (
 from iodine.configurations.objects_room import objects_room, sequences
 from iodine.configurations.paper import clevr6_paper, multi_dsprites_paper, tetrominoes_paper
 from iodine.configurations.rnn_nem import rnn_nem_multi_dsprites, rnn_nem_shapes
-from iodine.configurations.shapes import shapes
+from iodine.configurations.shapes import shapes, shapes_fast
 from iodine.configurations.slot_attention import (
     slot_attention_clevr6,
     slot_attention_multi_dsprites,
@@ -46,6 +46,7 @@ NAMED_CONFIGS = (
     clevr6_grayscale,
     multi_dsprites_binarized,
     shapes,
+    shapes_fast,
     textured_mnist,
     objects_room,
     sequences,

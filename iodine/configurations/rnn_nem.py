@@ -2,8 +2,8 @@
 
 from iodine.configurations.multi_dsprites import SPRITE_FACTORS, multi_dsprites_data
 from iodine.configurations.named_config import named_config
-from iodine.configurations.plans import data_plan, optimizer_plan, regressor_plan
-from iodine.configurations.shapes import SHAPE_FACTORS
+from iodine.configurations.plans import optimizer_plan, regressor_plan
+from iodine.configurations.shapes import SHAPE_FACTORS, shapes_data
 
 ENTRIES = {
     "n_z": 250,
@@ -34,7 +34,7 @@ def _plans(data, factors, encoder_channels, n_z, num_components, num_iters, lear
 @named_config(**ENTRIES, image_dim=[28, 28])
 def rnn_nem_shapes(batch_size, image_dim, n_z, num_components, num_iters, learn_rate):
     """Three binary shapes, with a fully connected network."""
-    data = data_plan("Shapes", "shapes_train.tfrecords", batch_size, image_dim)
+    data = shapes_data(batch_size, image_dim)
     return _plans(data, SHAPE_FACTORS, [], n_z, num_components, num_iters, learn_rate)
 
 

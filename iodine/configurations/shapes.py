@@ -1,23 +1,33 @@
-"""Config for Shapes."""
+"""Configs for Shapes."""
 
 from iodine.configurations.named_config import named_config
-from iodine.configurations.plans import BINARY_PIXELS, data_plan, optimizer_plan, small_plan
+from iodine.configurations.plans import (
+    BINARY_PIXELS,
+    data_plan,
+    optimizer_plan,
+    small_plan,
+    tiny_plan,
+)
 
+ENTRIES = {"n_z": 16, "num_components": 4, "image_dim": [28, 28]}
 SHAPE_FACTORS = [["shape", 4, "categorical"], ["x", 1, "scalar"], ["y", 1, "scalar"]]
 
 
+def shapes_data(batch_size, image_dim):
+    """Plan of the data set."""
+    return data_plan("Shapes", "shapes_train.tfrecords", batch_size, image_dim)
+
+
 @named_config(
-    n_z=16,
-    num_components=4,
+    **ENTRIES,
     num_iters=5,
     batch_size=128,
-    image_dim=[28, 28],
     learn_rate=lambda batch_size: 0.0003 * (batch_size / 256) ** 0.5,
 )
 def shapes(n_z, num_components, num_iters, batch_size, image_dim, kl_weight, learn_rate):
     """Three binary shapes, 28×28."""
     return {
-        "data": data_plan("Shapes", "shapes_train.tfrecords", batch_size, image_dim),
+        "data": shapes_data(batch_size, image_dim),
         "model": small_plan(
             n_z,
             num_components,
@@ -28,4 +38,36 @@ def shapes(n_z, num_components, num_iters, batch_size, image_dim, kl_weight, lea
             kl_weight=kl_weight,
         ),
         "optimizer": optimizer_plan(learn_rate),
+    }
+
+
+# The KL divergence has the weight that the pixels of a stage have of all.
+STAGES = [
+    {"until": 3400, "num_iters": 4, "image_dim": [14, 14], "kl_weight": 0.25},
+    {"until": 8000, "num_iters": 4},
+]
+
+
+@named_config(
+    **ENTRIES,
+    num_iters=8,
+    batch_size=8,
+    learn_rate=0.003,
+    stages=STAGES,
+    save_summaries_steps=100,
+)
+def shapes_fast(n_z, num_components, num_iters, batch_size, image_dim, kl_weight, learn_rate):
+    """shapes with small networks, on scenes that grow."""
+    return {
+        "data": shapes_data(batch_size, image_dim),
+        "model": tiny_plan(
+            n_z,
+            num_components,
+            num_iters,
+            channels=32,
+            factors=SHAPE_FACTORS,
+            pixel_dist=BINARY_PIXELS,
+            kl_weight=kl_weight,
+        ),
+        "optimizer": optimizer_plan(learn_rate, decay_rate=0.5, decay_steps=4000, warmup_steps=300),
     }
