@@ -18,6 +18,7 @@ SCENES = {
     "clevr6_fast": None,
     "demo": ("balls", "train", None),
     "demo_fast": ("balls", "train", None),
+    "multi_dsprites_binarized_fast": ("multi_dsprites", "train", "binarized"),
     "multi_dsprites_fast": ("multi_dsprites", "train", "colored_on_grayscale"),
     "rnn_nem_shapes": ("shapes", "train", None),
     "shapes_fast": ("shapes", "train", None),
@@ -25,7 +26,12 @@ SCENES = {
     "tetrominoes_fast": ("tetrominoes", "train", None),
 }
 # Fewer where they are large.
-NUM_SCENES = {**dict.fromkeys(SCENES, 320), "clevr6_fast": 6, "multi_dsprites_fast": 32}
+NUM_SCENES = {
+    **dict.fromkeys(SCENES, 320),
+    "clevr6_fast": 6,
+    "multi_dsprites_binarized_fast": 64,
+    "multi_dsprites_fast": 32,
+}
 # Most of AIR's weights are those of an LSTM that sees the whole picture.
 MAX_BYTES = {
     **dict.fromkeys(SCENES, 3_000_000),

@@ -11,6 +11,7 @@ from iodine.configurations.monet import monet_clevr6, monet_multi_dsprites, mone
 from iodine.configurations.multi_dsprites import (
     multi_dsprites,
     multi_dsprites_binarized,
+    multi_dsprites_binarized_fast,
     multi_dsprites_fast,
 )
 from iodine.configurations.objects_room import objects_room, sequences
@@ -45,6 +46,7 @@ NAMED_CONFIGS = (
     clevr,
     clevr6_grayscale,
     multi_dsprites_binarized,
+    multi_dsprites_binarized_fast,
     shapes,
     shapes_fast,
     textured_mnist,

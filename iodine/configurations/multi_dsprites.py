@@ -8,6 +8,7 @@ from iodine.configurations.plans import (
     logistic_pixels,
     optimizer_plan,
     small_plan,
+    tiny_plan,
 )
 
 SPRITE_FACTORS = [
@@ -53,6 +54,44 @@ def multi_dsprites_binarized(**entries):
     """White sprites on black, with Bernoulli pixels."""
     # All factors but the colour, which is the same for all.
     return _plans("binarized", **entries, factors=SPRITE_FACTORS[1:], pixel_dist=BINARY_PIXELS)
+
+
+# The KL divergence has the weight that the pixels of a stage have of 64×64.
+BINARIZED_STAGES = [
+    {"until": 4200, "num_iters": 4, "image_dim": [16, 16], "kl_weight": 0.0625},
+    {"until": 6000, "num_iters": 4, "image_dim": [32, 32], "kl_weight": 0.25},
+    {"until": 6500, "num_iters": 4},
+]
+
+
+@named_config(
+    **{
+        **ENTRIES,
+        "num_components": 4,
+        "num_iters": 8,
+        "batch_size": 8,
+        "learn_rate": 0.003,
+        "stages": BINARIZED_STAGES,
+        "save_summaries_steps": 100,
+    }
+)
+def multi_dsprites_binarized_fast(
+    n_z, num_components, num_iters, batch_size, image_dim, kl_weight, learn_rate
+):
+    """multi_dsprites_binarized with small networks, on scenes that grow."""
+    return {
+        "data": multi_dsprites_data("binarized", batch_size, image_dim),
+        "model": tiny_plan(
+            n_z,
+            num_components,
+            num_iters,
+            channels=32,
+            factors=SPRITE_FACTORS[1:],
+            pixel_dist=BINARY_PIXELS,
+            kl_weight=kl_weight,
+        ),
+        "optimizer": optimizer_plan(learn_rate, decay_rate=0.5, decay_steps=4000, warmup_steps=300),
+    }
 
 
 # The KL divergence has a sixteenth of the weight that the pixels of a stage have of 64×64.
