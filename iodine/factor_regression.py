@@ -14,7 +14,7 @@ def choose_regressor(factors, model):
 
     Args:
       factors: True for those that the model was trained with; [[name, size, type], ...] as
-        `FactorRegressor` takes them, which may be given for any model; False for none.
+        `FactorRegressor` takes them, which may be given for any model; None or False for none.
       model: a `Model`.
 
     Returns:
@@ -23,7 +23,7 @@ def choose_regressor(factors, model):
     Raises:
       UserError: for anything else, and if the model was trained with none.
     """
-    if factors is False:
+    if factors is None or factors is False:
         return None
     example = """'factor_regression=[["position", 2, "scalar"], ["color", 3, "scalar"]]'"""
     if factors is True:

@@ -8,6 +8,7 @@ from iodine import evaluation, factor_regression, scene_runs
 from iodine.main import build, get_config
 from iodine.modules.factor_eval import FactorRegressor
 from iodine.modules.utils import UserError
+from multi_object_datasets.generate import generate
 from tests import tiny
 
 pytestmark = pytest.mark.usefixtures("eagerly")
@@ -189,6 +190,22 @@ def test_factors_may_be_named_for_a_model_that_was_trained_with_none():
     report = evaluation.evaluate(model, dataset, 2, 0, regressor)
     assert set(report["factor_regression"]) == {"position", "shape"}
     assert "factors" not in report  # no layer was trained along
+
+
+def test_the_command_line_takes_the_factors_by_their_names(tmp_path):
+    scenes = tmp_path / "shapes.tfrecords"
+    generate("shapes", 4, seed=0, path=scenes)
+    words = [
+        "evaluate",
+        "with",
+        "shapes_fast",
+        f"data.path={scenes}",
+        "eval_images=2",
+        "num_iters=1",
+    ]
+    code, stdout, stderr = tiny.run_here(*words, 'factor_regression=[["x", 1, "scalar"]]')
+    assert code == 0, stderr
+    assert "factor_regression/x" in stdout and "factor_regression/y" not in stdout
 
 
 @pytest.mark.parametrize(

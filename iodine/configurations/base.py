@@ -34,7 +34,7 @@ def base():
     allow_constructors = []  # packages beside this one, Sonnet and TensorFlow that plans may name
 
     eval_images = 320  # scenes that `evaluate` and `visualize` use
-    factor_regression = False  # whether `evaluate` fits linear models of the factors, or of which
+    factor_regression = None  # True, or [[name, size, type], ...]: `evaluate` fits linear models
     out = None  # where a command writes its results
     image = None  # pictures for `visualize` and `segment`: file, folder, glob, or a list
     reference_checkpoint = None  # what `convert` reads
