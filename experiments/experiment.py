@@ -89,13 +89,17 @@ class Experiment:
         """
         directory = pathlib.Path(self.get_config()["checkpoint_dir"])
         chosen = "stop_after_steps" in self.updates or self.seeds != [0]
-        if chosen or not checkpoints.checkpoints_in(str(directory)):
+        if chosen:
+            return []
+        if not checkpoints.checkpoints_in(str(directory)):
+            print(f"{directory} has no trained model: one is trained now", flush=True)
             return []
         return [Run(directory.name, self.config, self.updates, directory.parent)]
 
     def train_or_take(self, variants):
         """As `train`, but takes `shipped` for "full"; for those who need no curves of training."""
-        taken = {"full": self.shipped()} if self.shipped() else {}
+        shipped = self.shipped()
+        taken = {"full": shipped} if shipped else {}
         trained = self.train({label: v for label, v in variants.items() if label not in taken})
         return {label: taken.get(label) or trained[label] for label in variants}
 

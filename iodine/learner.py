@@ -3,6 +3,7 @@
 import math
 import sys
 
+import numpy as np
 import tensorflow as tf
 
 from iodine.devices import num_workers, replica_local_variables, value_of_chief
@@ -31,43 +32,47 @@ class Progress(tf.Module):
         self.sums = {
             name: tf.Variable(0.0, dtype=tf.float64, trainable=False) for name in self.scalars
         }
-        # Number, loss and gradient norm of the first step that was not finite; -1 for none.
+        # Number, loss and gradient norm of the first of the latest steps in a row that were not
+        # finite; -1 for none.
         self.broken = tf.Variable([-1.0, 0.0, 0.0], dtype=tf.float64, trainable=False)
 
     def add(self, scalars, step):
-        """Takes in the scalars of step number `step`."""
-        self.count.assign_add(1)
-        for name, scalar in self.scalars.items():
-            value = scalars.get(scalar, math.nan)  # there is no ARI without true masks
-            self.sums[name].assign_add(tf.cast(value, tf.float64))
-        # A finite loss with an infinite gradient spoils the weights all the same.
+        """Takes in the scalars of step number `step`, leaving out those that are not finite."""
         loss, norm = scalars["loss/total"], scalars["debug/global_grad_norm"]
         finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
+        self.count.assign_add(tf.cast(finite, tf.int64))
+        for name, scalar in self.scalars.items():
+            value = tf.cast(scalars.get(scalar, math.nan), tf.float64)  # no ARI without true masks
+            self.sums[name].assign_add(tf.where(finite, value, 0.0))
         found = tf.cast(tf.stack([tf.cast(step, tf.float32), loss, norm]), tf.float64)
-        self.broken.assign(tf.where(finite | (self.broken[0] >= 0), self.broken, found))
+        row = tf.where(self.broken[0] >= 0, self.broken, found)
+        self.broken.assign(tf.where(finite, tf.constant([-1.0, 0.0, 0.0], tf.float64), row))
 
     @tf.function(autograph=False)
     def _fetch(self):
-        return tf.concat(
-            [self.broken, [tf.cast(self.count, tf.float64)], list(self.sums.values())], axis=0
-        )
+        return tf.stack([tf.cast(self.count, tf.float64), *self.sums.values()])
 
     def check(self):
-        """Looks at the figures since the last `pop_means`.
+        """Looks at the latest step.
 
         Returns:
-          None if they are finite, else (step, loss, gradient norm) of the first step that was not.
+          None if it was finite, else (step, loss, gradient norm) of the first of the steps in a row
+          up to it that were not.
         """
         step, loss, norm = self.broken.numpy()
         return None if step < 0 else (int(step), loss, norm)
 
     def pop_means(self):
-        """Returns {name: mean since the last call}, of the figures that there are."""
-        _, _, _, count, *sums = self._fetch().numpy()
-        means = {name: float(total / count) for name, total in zip(self.sums, sums)}
+        """Looks at the steps since the last call.
+
+        Returns:
+          ({name: mean}, of the figures that there are; number of steps that are in the means).
+        """
+        count, *sums = self._fetch().numpy()
+        means = dict(zip(self.sums, (np.array(sums) / count).tolist() if count else ()))
         for variable in (self.count, *self.sums.values()):
             variable.assign(tf.zeros_like(variable))
-        return {name: mean for name, mean in means.items() if not math.isnan(mean)}
+        return {name: mean for name, mean in means.items() if not math.isnan(mean)}, int(count)
 
 
 class Learner(tf.Module):
@@ -135,7 +140,9 @@ class Learner(tf.Module):
         norm = tf.linalg.global_norm(gradients)
         if self.model.max_gradient_norm is not None:
             gradients, _ = tf.clip_by_global_norm(gradients, self.model.max_gradient_norm, norm)
-        self.optimizer.apply(gradients, self.model.trainable_variables)
+        # Refinements run away on a scene now and then; its gradient would spoil the weights.
+        usable = tf.math.is_finite(norm)
+        self.optimizer.apply(gradients, self.model.trainable_variables, usable)
         scalars["debug/global_grad_norm"] = norm
         if self.has_peers:
             scalars[SIGNALLED] = tf.identity(self.signalled)

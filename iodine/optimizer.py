@@ -135,12 +135,13 @@ class Adam(snt.Optimizer):
         ]
         return parameters, m, v
 
-    def apply(self, updates, parameters):
+    def apply(self, updates, parameters, usable=True):
         """Updates the variables.
 
         Args:
           updates: gradients, already averaged over replicas.
           parameters: the variables, always in the same order.
+          usable: bool []; False counts the step and leaves parameters and moments as they are.
         """
         self.initialize(parameters)
         new_values = self.update(
@@ -148,7 +149,7 @@ class Adam(snt.Optimizer):
         )
         for variables, values in zip((parameters, self.m, self.v), new_values):
             for variable, value in zip(variables, values):
-                variable.assign(value)
+                variable.assign(tf.where(usable, value, variable))
         self.step.assign_add(1)
 
 

@@ -18,6 +18,7 @@ ENTRIES = (
     "kl_weight",
     "learn_rate",
     "saturation",
+    "background",
 )
 
 

@@ -15,6 +15,7 @@ from iodine.modules.utils import UserError
 from iodine.summaries import Summaries
 
 BAR_SECONDS = 0.1  # between two drawings of the progress bar
+MAX_BROKEN = 10  # steps in a row without a finite gradient: it is the weights, not a scene
 
 
 class Interrupted(Exception):
@@ -171,8 +172,8 @@ def train(
     Raises:
       Interrupted: after SIGINT or SIGTERM; the step under way has been finished and saved.
       WorkerLost: if another worker is gone.
-      UserError: if the loss is not finite, a checkpoint cannot be read or written, or the batch
-        size cannot be split.
+      UserError: if the loss stays infinite or NaN, a checkpoint cannot be read or written, or the
+        batch size cannot be split.
     """
     check_periods(steps_per_call, save_summaries_steps, save_images_steps, save_checkpoint_steps)
     batch = next(iter(dataset("summary")))
@@ -212,7 +213,7 @@ def train(
     train_batches = dataset("train", int(progress.seed), step, compact=True)
     batches = distribute(strategy, train_batches)
     bar = ProgressBar(step, last_step or stop_after_steps, batch_size)
-    means = {}
+    means, first_of_means = {}, step - int(progress.count)
     if stage is not None and writer:
         log_scalar("stage", stage, step)
     with catch_signals() as signals, bar.bar:
@@ -233,16 +234,22 @@ def train(
             saving = writer and (last or step % save_checkpoint_steps == 0)
             printing = step % save_summaries_steps == 0
             if saving or printing:
-                check_finite(progress, writer, checkpoint_dir)
+                broken = check_finite(progress, writer, checkpoint_dir, step, stop_after_steps)
+                # What was saved before a row of broken steps may have led to it.
+                saving = saving and (last or not broken)
             # The means come first, for the checkpoint to begin new ones, then what no event file
             # that cannot be written may prevent.
             if printing:
-                means = progress.pop_means()
+                means, count = progress.pop_means()
+                left_out, first_of_means = step - first_of_means - count, step
             if saving:
                 writer.save(step)
             bar.update(step, scalars, model.PRINTED)
             if printing and writer:
-                bar.print(format_means(step, means, model.PRINTED))
+                if left_out:
+                    bar.print(f"{step:>6d} left out: {left_out} without a finite gradient")
+                if means:
+                    bar.print(format_means(step, means, model.PRINTED))
                 for name, mean in means.items():
                     log_scalar(name, mean, step)
                 shown = {name: value[-1] for name, value in scalars.items()}
@@ -256,18 +263,27 @@ def train(
     return means
 
 
-def check_finite(progress, writer, checkpoint_dir):
-    """Raises a `UserError` if loss or gradient of a step was not finite.
+def check_finite(progress, writer, checkpoint_dir, step, stop_after_steps):
+    """Looks for steps whose loss or gradient was not finite, which change no weights.
 
-    Weights that were saved right before that step led to it, so that they are taken back.
+    A scene whose refinements run away makes one, now and then.
+
+    Returns:
+      Whether the latest step was one.
+
+    Raises:
+      UserError: if the latest MAX_BROKEN steps were, or the last ones of the training. Weights that
+        were saved right before led to it, so that they are taken back.
     """
     broken = progress.check()
     if broken is None:
-        return
-    step, loss, norm = broken
-    if writer and writer.latest and writer.latest.endswith(f"-{step - 1}"):
+        return False
+    first, loss, norm = broken
+    if step - first + 1 < MAX_BROKEN and step < stop_after_steps:
+        return True
+    if writer and writer.latest and writer.latest.endswith(f"-{first - 1}"):
         writer.drop_latest()
     raise UserError(
-        f"the loss of step {step} is {loss}, its gradient norm {norm}; "
-        f"last good checkpoint: {writer.latest if writer else checkpoint_dir}"
+        f"the loss of step {first} is {loss}, its gradient norm {norm}, and no step up to {step} "
+        f"was better; last good checkpoint: {writer.latest if writer else checkpoint_dir}"
     )

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from iodine.main import build, get_config
 from iodine.modules import data
@@ -244,6 +245,30 @@ def test_saturation_fades_colours_towards_their_average(tmp_path):
     np.testing.assert_array_equal(gray["mask"], full["mask"])
 
 
+@pytest.mark.parametrize("soft", [False, True])
+def test_background_darkens_what_no_object_covers(tmp_path, soft):
+    fmt, rng = tetrominoes.SCENE_FORMAT, np.random.default_rng(0)
+    scene = scene_files.random_scene(fmt, rng)
+    if soft:
+        scene["mask"][:, :5] = np.array([51, 204, 0, 0]).reshape(4, 1, 1, 1)  # a fifth shows
+    path = scene_files.write(tmp_path / "f", [scene_files.serialise(scene, fmt)])
+    full, dark, black = (
+        next(data.Tetrominoes(path, 1, [35, 35], background=b)().as_numpy_iterator())
+        for b in (1.0, 0.25, 0.0)
+    )
+    behind = full["mask"][:, :, 0]  # [B, T, H, W, 1]
+    assert 0 < behind.mean() < 1
+    np.testing.assert_allclose(black["image"], full["image"] * (1 - behind), atol=1e-6)
+    np.testing.assert_allclose(dark["image"], full["image"] * (1 - 0.75 * behind), atol=1e-6)
+    np.testing.assert_array_equal(dark["mask"], full["mask"])
+
+
+def test_background_of_pictures_without_masks_is_refused(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match="data.background: without masks"):
+        data.ImageFolder(tmp_path, 1, [8, 8], background=0.5)("summary")
+
+
 @pytest.mark.parametrize(
     ("constructor", "options", "message"),
     [
@@ -256,6 +281,7 @@ def test_saturation_fades_colours_towards_their_average(tmp_path):
         (data.CLEVR, {"image_dim": ["a", 0]}, "data.image_dim must be .height, width."),
         (data.CLEVR, {"image_dim": [64, 0]}, "data.image_dim must be .height, width."),
         (data.CLEVR, {"saturation": 2}, "data.saturation must be from 0 to 1, not 2"),
+        (data.CLEVR, {"background": -1}, "data.background must be from 0 to 1, not -1"),
         (data.CLEVR, {"cache": True}, "data.cache must be a directory, None"),
         (data.MultiDSprites, {"dataset_variant": "grey"}, "no data.dataset_variant 'grey', only"),
         (data.ObjectsRoom, {"num_frames": 2}, "num_frames=2, but .* scenes of 1 frame$"),

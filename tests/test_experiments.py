@@ -203,14 +203,16 @@ def test_table_1_keeps_its_rows_and_adds_one(out, tmp_path):
     assert table_1.paper_row("tetrominoes_fast") == (0.992, 0.004)
 
 
-def test_a_shipped_model_is_taken_unless_steps_or_seeds_are_chosen(tmp_path):
+def test_a_shipped_model_is_taken_unless_steps_or_seeds_are_chosen(tmp_path, capsys):
     def shipped(updates, seeds=(0,), config="demo"):
         return experiment.Experiment("tiny", config, updates, list(seeds), tmp_path).shipped()
 
     (run,) = shipped({})
     assert run.load()[0].num_components == 4
     assert not shipped({"stop_after_steps": 9}) and not shipped({}, seeds=(1,))
+    assert not capsys.readouterr().out
     assert not shipped({}, config="clevr6")
+    assert "clevr6 has no trained model: one is trained now" in capsys.readouterr().out
 
 
 def test_disentanglement_has_the_latents_of_three_models(out):

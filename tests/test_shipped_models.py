@@ -10,8 +10,8 @@ from multi_object_datasets.generate import generate
 from tests import tiny
 
 SHIPPED = sorted(path.parent for path in tiny.ROOT.glob("checkpoints/*/evaluation.json"))
-# Of each: generator, split and variant of its scenes; those of CLEVR take hours, and some stand
-# beside it.
+# Of each: generator, split and variant of its scenes; those that are rendered take long, and some
+# stand beside it.
 SCENES = {
     "air": ("multi_mnist", "test", None),
     "air_small": ("multi_mnist", "test", "small"),
@@ -20,6 +20,9 @@ SCENES = {
     "demo_fast": ("balls", "train", None),
     "multi_dsprites_binarized_fast": ("multi_dsprites", "train", "binarized"),
     "multi_dsprites_fast": ("multi_dsprites", "train", "colored_on_grayscale"),
+    "multi_dsprites_tiny": ("multi_dsprites", "train", "colored_on_grayscale"),
+    "objects_room_fast": None,
+    "rnn_nem_multi_dsprites_fast": ("multi_dsprites", "train", "binarized"),
     "rnn_nem_shapes": ("shapes", "train", None),
     "shapes_fast": ("shapes", "train", None),
     "slot_attention_tetrominoes_fast": ("tetrominoes", "train", None),
@@ -31,6 +34,8 @@ NUM_SCENES = {
     "clevr6_fast": 6,
     "multi_dsprites_binarized_fast": 64,
     "multi_dsprites_fast": 32,
+    "multi_dsprites_tiny": 64,
+    "objects_room_fast": 16,
 }
 # Most of AIR's weights are those of an LSTM that sees the whole picture.
 MAX_BYTES = {

@@ -21,7 +21,7 @@ STAGES = (
 
 def config_with(stages, stop_after_steps=100, **entries):
     config = {"image_dim": [4, 4], "pixel_scale": None, "kl_weight": 1.0, "learn_rate": 0.1}
-    config |= {"batch_size": 1, "num_iters": 1, "saturation": None}
+    config |= {"batch_size": 1, "num_iters": 1, "saturation": None, "background": None}
     return {**config, "stages": stages, "stop_after_steps": stop_after_steps, **entries}
 
 
@@ -76,14 +76,17 @@ def test_a_mistake_in_a_late_stage_shows_before_anything_is_made(tmp_path, late,
     assert not list(tmp_path.iterdir())
 
 
-def test_demo_fast_begins_with_grey_scenes():
-    config = main.get_config("demo_fast", {})
-    grey, colored = plan_stages(config)
-    seen = [
-        main.get_config("demo_fast", stage.differences)["data"]["saturation"]
-        for stage in (grey, colored)
-    ]
-    assert seen == [0.0, 1.0]
+@pytest.mark.parametrize(
+    "name, entry, expected",
+    [
+        ("demo_fast", "saturation", [0.0, 1.0]),
+        ("multi_dsprites_tiny", "saturation", [0.0, *[1.0] * 7]),
+        ("multi_dsprites_tiny", "background", [0.0, 0.0, 0.3, 0.6, *[1.0] * 4]),
+    ],
+)
+def test_colours_and_background_come_stage_by_stage(name, entry, expected):
+    stages = plan_stages(main.get_config(name, {}))
+    assert [main.get_config(name, s.differences)["data"][entry] for s in stages] == expected
 
 
 def test_one_stage_is_overridden_from_the_command_line():

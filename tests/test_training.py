@@ -229,6 +229,36 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_saved(tmp_pa
             assert np.all(np.isfinite(reader.get_tensor(name))), (name, shape)
 
 
+class NoisyLearner(training.Learner):
+    """A learner whose fourth step draws noise that no refinement can follow."""
+
+    def steps(self, batches, num_steps, signalled=False):
+        if int(self.optimizer.step) != 3:
+            return super().steps(batches, num_steps, signalled)
+        noise = tf.fill(self.model.noise_shape(2), np.float32(np.inf))
+        scalars = self.step(next(batches), noise)
+        return {name: value[None] for name, value in scalars.items()}
+
+
+def test_a_step_whose_gradient_is_not_finite_is_left_out(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(training, "Learner", NoisyLearner)
+    loop, logged, weights = Loop(tmp_path), [], {}
+
+    def watch(name, value, step):
+        if name == "loss":
+            logged.append(step)
+        weights[step] = [v.numpy() for v in loop.model.trainable_variables]
+
+    loop.train(watch)
+    assert logged == [1, 2, 3, 5, 6]
+    assert "     4 left out: 1 without a finite gradient" in capsys.readouterr().out
+    assert all(np.isfinite(w).all() for w in weights[6])
+    reader = tf.train.load_checkpoint(str(tmp_path))
+    assert int(reader.get_tensor("optimizer/step/.ATTRIBUTES/VARIABLE_VALUE")) == 6
+    # Nothing is saved right after it, as the weights may be what led to it.
+    assert sorted(p.name for p in tmp_path.glob("ckpt-*.index")) == ["ckpt-2.index", "ckpt-6.index"]
+
+
 def test_a_removed_directory_is_an_error_that_names_it(tmp_path):
     loop = Loop(tmp_path / "run")
 

@@ -7,20 +7,31 @@ from iodine.configurations.air import air, air_dsprites, air_small
 from iodine.configurations.base import base
 from iodine.configurations.clevr import clevr, clevr6, clevr6_fast, clevr6_grayscale
 from iodine.configurations.demo import demo, demo_deconv, demo_fast, demo_sequences
-from iodine.configurations.monet import monet_clevr6, monet_multi_dsprites, monet_tetrominoes
+from iodine.configurations.monet import (
+    monet_clevr6,
+    monet_multi_dsprites,
+    monet_tetrominoes,
+    monet_tetrominoes_fast,
+)
 from iodine.configurations.multi_dsprites import (
     multi_dsprites,
     multi_dsprites_binarized,
     multi_dsprites_binarized_fast,
     multi_dsprites_fast,
+    multi_dsprites_tiny,
 )
-from iodine.configurations.objects_room import objects_room, sequences
+from iodine.configurations.objects_room import objects_room, objects_room_fast, sequences
 from iodine.configurations.paper import clevr6_paper, multi_dsprites_paper, tetrominoes_paper
-from iodine.configurations.rnn_nem import rnn_nem_multi_dsprites, rnn_nem_shapes
+from iodine.configurations.rnn_nem import (
+    rnn_nem_multi_dsprites,
+    rnn_nem_multi_dsprites_fast,
+    rnn_nem_shapes,
+)
 from iodine.configurations.shapes import shapes, shapes_fast
 from iodine.configurations.slot_attention import (
     slot_attention_clevr6,
     slot_attention_multi_dsprites,
+    slot_attention_multi_dsprites_fast,
     slot_attention_tetrominoes,
     slot_attention_tetrominoes_fast,
 )
@@ -41,6 +52,7 @@ NAMED_CONFIGS = (
     tetrominoes_fast,
     multi_dsprites,
     multi_dsprites_fast,
+    multi_dsprites_tiny,
     clevr6,
     clevr6_fast,
     clevr,
@@ -51,6 +63,7 @@ NAMED_CONFIGS = (
     shapes_fast,
     textured_mnist,
     objects_room,
+    objects_room_fast,
     sequences,
     clevr6_paper,
     multi_dsprites_paper,
@@ -61,10 +74,13 @@ NAMED_CONFIGS = (
     slot_attention_tetrominoes,
     slot_attention_tetrominoes_fast,
     slot_attention_multi_dsprites,
+    slot_attention_multi_dsprites_fast,
     slot_attention_clevr6,
     monet_tetrominoes,
+    monet_tetrominoes_fast,
     monet_multi_dsprites,
     monet_clevr6,
     rnn_nem_shapes,
     rnn_nem_multi_dsprites,
+    rnn_nem_multi_dsprites_fast,
 )

@@ -27,6 +27,7 @@ def base():
     pixel_scale = None  # of the likelihood of pixels
     kl_weight = 1.0  # 1 is the ELBO
     saturation = None  # of the scenes' colours, from 0, grey, to 1
+    background = None  # share of its brightness that the background keeps, from 0, black, to 1
 
     data = {}
     model = {}

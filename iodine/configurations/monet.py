@@ -10,7 +10,9 @@ ENTRIES = {"n_z": 16, "batch_size": 64, "learn_rate": 0.0001, "kl_weight": 0.5}
 ATTENTION = [32, 32, 64, 64, 64]
 
 
-def _plans(data, factors, attention_channels, n_z, num_components, learn_rate, kl_weight, **sigmas):
+def _plans(
+    data, factors, attention_channels, n_z, num_components, learn_rate, kl_weight, **options
+):
     return {
         "data": data,
         "model": {
@@ -25,7 +27,7 @@ def _plans(data, factors, attention_channels, n_z, num_components, learn_rate, k
             "kl_weight": kl_weight,
             "mask_kl_weight": 0.5,
             "factor_evaluator": regressor_plan(factors),
-            **sigmas,
+            **options,
         },
         "optimizer": optimizer_plan(learn_rate, beta1=0.9, decay_rate=1.0),
     }
@@ -37,6 +39,20 @@ def monet_tetrominoes(batch_size, image_dim, n_z, num_components, learn_rate, kl
     data = tetrominoes_data(batch_size, image_dim)
     sizes = (n_z, num_components, learn_rate, kl_weight)
     return _plans(data, TETROMINO_FACTORS, ATTENTION[:-1], *sizes)
+
+
+@named_config(
+    **{**ENTRIES, "batch_size": 32, "learn_rate": 0.0007},
+    num_components=4,
+    image_dim=[35, 35],
+    save_summaries_steps=100,
+)
+def monet_tetrominoes_fast(batch_size, image_dim, n_z, num_components, learn_rate, kl_weight):
+    """monet_tetrominoes with smaller dense layers and a higher learning rate."""
+    data = tetrominoes_data(batch_size, image_dim)
+    sizes = (n_z, num_components, learn_rate, kl_weight)
+    layers = {"attention_mlp_size": 64, "encoder_mlp_size": 128}
+    return _plans(data, TETROMINO_FACTORS, ATTENTION[:-1], *sizes, **layers)
 
 
 @named_config(**ENTRIES, num_components=6, image_dim=[64, 64])

@@ -124,3 +124,63 @@ def multi_dsprites_fast(
         "model": large_plan(n_z, num_components, num_iters, pixel_dist=pixels, kl_weight=kl_weight),
         "optimizer": optimizer_plan(learn_rate, warmup_steps=300),
     }
+
+
+# Places, then colours, then the background's brightness, and only then the scenes as they are.
+SMALL = {"num_iters": 4, "image_dim": [16, 16], "pixel_scale": 0.2, "kl_weight": 0.1}
+TINY_STAGES = [
+    {"until": 1000, **SMALL, "saturation": 0.0, "background": 0.0},
+    {"until": 3000, **SMALL, "background": 0.0},
+    {"until": 4000, **SMALL, "background": 0.3},
+    {"until": 5000, **SMALL, "background": 0.6},
+    {"until": 9000, **SMALL, "pixel_scale": 0.1},
+    {"until": 14000, **SMALL, "image_dim": [32, 32], "pixel_scale": 0.1, "kl_weight": 0.3},
+    {"until": 17000, **SMALL, "image_dim": [32, 32], "pixel_scale": 0.05, "kl_weight": 0.6},
+    {"until": 17500, "num_iters": 4},
+]
+
+
+@named_config(
+    **{
+        **ENTRIES,
+        "num_iters": 10,
+        "batch_size": 8,
+        "pixel_scale": 0.05,
+        "kl_weight": 2.4,
+        "learn_rate": 0.003,
+        "saturation": 1.0,
+        "background": 1.0,
+        "stages": TINY_STAGES,
+        "save_summaries_steps": 100,
+    }
+)
+def multi_dsprites_tiny(
+    n_z,
+    num_components,
+    num_iters,
+    batch_size,
+    image_dim,
+    pixel_scale,
+    kl_weight,
+    learn_rate,
+    saturation,
+    background,
+):
+    """multi_dsprites with small networks, on scenes that grow, whose background is dark at first.
+
+    On backgrounds of any brightness each slot learns to draw that brightness, and stays grey. In
+    front of black ones there is nothing but the sprites to learn.
+    """
+    data = multi_dsprites_data("colored_on_grayscale", batch_size, image_dim)
+    return {
+        "data": {**data, "saturation": saturation, "background": background},
+        "model": tiny_plan(
+            n_z,
+            num_components,
+            num_iters,
+            channels=32,
+            pixel_dist=logistic_pixels(pixel_scale),
+            kl_weight=kl_weight,
+        ),
+        "optimizer": optimizer_plan(learn_rate, decay_rate=0.5, decay_steps=7000, warmup_steps=300),
+    }

@@ -1,7 +1,13 @@
 """Configs for Objects Room."""
 
 from iodine.configurations.named_config import named_config
-from iodine.configurations.plans import data_plan, logistic_pixels, optimizer_plan, small_plan
+from iodine.configurations.plans import (
+    data_plan,
+    logistic_pixels,
+    optimizer_plan,
+    small_plan,
+    tiny_plan,
+)
 
 ENTRIES = {
     "n_z": 32,
@@ -10,6 +16,14 @@ ENTRIES = {
     "pixel_scale": 0.03,
     "learn_rate": lambda batch_size: 0.0003 * (batch_size / 128) ** 0.5,
 }
+
+
+def objects_room_data(batch_size, image_dim, variant, **options):
+    """Plan of a variant of the data set."""
+    file_name = f"objects_room_{variant}.tfrecords"
+    return data_plan(
+        "ObjectsRoom", file_name, batch_size, image_dim, dataset_variant=variant, **options
+    )
 
 
 def _plans(
@@ -25,14 +39,7 @@ def _plans(
     **model,
 ):
     return {
-        "data": data_plan(
-            "ObjectsRoom",
-            f"objects_room_{variant}.tfrecords",
-            batch_size,
-            image_dim,
-            dataset_variant=variant,
-            **dict(data),
-        ),
+        "data": objects_room_data(batch_size, image_dim, variant, **dict(data)),
         "model": small_plan(
             n_z,
             num_components,
@@ -50,6 +57,60 @@ def _plans(
 def objects_room(**entries):
     """Still pictures of a room with three objects."""
     return _plans("train", **entries)
+
+
+# Objects in front of black first, then the room.
+SMALL = {"num_iters": 4, "image_dim": [16, 16], "kl_weight": 0.1}
+STAGES = [
+    {"until": 2500, **SMALL, "background": 0.0, "pixel_scale": 0.2},
+    {"until": 4500, **SMALL, "background": 0.0, "kl_weight": 0.2},
+    {"until": 5500, **SMALL, "background": 0.3},
+    {"until": 6500, **SMALL, "background": 0.6},
+    {"until": 7500, **SMALL},
+    {"until": 10140, "num_iters": 4, "image_dim": [32, 32], "kl_weight": 0.4},
+    {"until": 11000, "num_iters": 4},
+]
+
+
+@named_config(
+    **{
+        **ENTRIES,
+        "n_z": 16,
+        "num_iters": 10,
+        "batch_size": 8,
+        "pixel_scale": 0.1,
+        "kl_weight": 1.6,
+        "learn_rate": 0.003,
+        "background": 1.0,
+        "stages": STAGES,
+        "save_summaries_steps": 100,
+    }
+)
+def objects_room_fast(
+    n_z,
+    num_components,
+    num_iters,
+    batch_size,
+    image_dim,
+    pixel_scale,
+    kl_weight,
+    learn_rate,
+    background,
+):
+    """objects_room with small networks, on scenes that grow, whose room is dark at first."""
+    return {
+        "data": objects_room_data(batch_size, image_dim, "train", background=background),
+        "model": tiny_plan(
+            n_z,
+            num_components,
+            num_iters,
+            channels=32,
+            pixel_dist=logistic_pixels(pixel_scale),
+            num_background=4,
+            kl_weight=kl_weight,
+        ),
+        "optimizer": optimizer_plan(learn_rate, decay_rate=0.5, decay_steps=7000, warmup_steps=300),
+    }
 
 
 # One refinement a frame; the last frame is only predicted.

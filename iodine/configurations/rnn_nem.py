@@ -14,7 +14,9 @@ ENTRIES = {
 }
 
 
-def _plans(data, factors, encoder_channels, n_z, num_components, num_iters, learn_rate):
+def _plans(
+    data, factors, encoder_channels, n_z, num_components, num_iters, learn_rate, mlp_size=512
+):
     return {
         "data": data,
         "model": {
@@ -23,7 +25,7 @@ def _plans(data, factors, encoder_channels, n_z, num_components, num_iters, lear
             "num_components": num_components,
             "num_iters": num_iters,
             "encoder_channels": encoder_channels,
-            "mlp_size": 512,
+            "mlp_size": mlp_size,
             "flip_prob": 0.1,
             "factor_evaluator": regressor_plan(factors),
         },
@@ -44,3 +46,16 @@ def rnn_nem_multi_dsprites(batch_size, image_dim, n_z, num_components, num_iters
     data = multi_dsprites_data("binarized", batch_size, image_dim)
     sizes = (n_z, num_components, num_iters, learn_rate)
     return _plans(data, SPRITE_FACTORS[1:], [16, 32, 64], *sizes)
+
+
+@named_config(
+    **{**ENTRIES, "batch_size": 32},
+    image_dim=[32, 32],
+    stop_after_steps=1300,
+    save_summaries_steps=100,
+)
+def rnn_nem_multi_dsprites_fast(batch_size, image_dim, n_z, num_components, num_iters, learn_rate):
+    """rnn_nem_multi_dsprites at 32×32, until slots hold sprites and not yet parts of them."""
+    data = multi_dsprites_data("binarized", batch_size, image_dim)
+    sizes = (n_z, num_components, num_iters, learn_rate)
+    return _plans(data, SPRITE_FACTORS[1:], [16, 32, 64], *sizes, mlp_size=128)

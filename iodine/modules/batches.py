@@ -8,15 +8,13 @@ import tensorflow as tf
 from multi_object_datasets import image_ops
 
 
-def compact_batch(packed, factors, num_frames=None, grayscale=False, saturation=1.0):
+def compact_batch(packed, factors, num_frames=None):
     """Makes a compact batch of packed scenes.
 
     Args:
       packed: dict of what `SceneFile.scenes` yields, [B, ...] each.
       factors: {factor: the features whose columns it is made of}.
       num_frames: number of frames to use, the first ones; None for all.
-      grayscale: whether to average the channels into one.
-      saturation: share of the channels' distance from their average that is kept.
 
     Returns:
       dict of tensors, see `expand`.
@@ -28,10 +26,6 @@ def compact_batch(packed, factors, num_frames=None, grayscale=False, saturation=
         return value[:, :num_frames]
 
     batch = {"image": frames(packed["image"], 3)}  # [B, T, H, W, C]
-    if grayscale or saturation != 1:
-        image = _as_floats(batch["image"])
-        gray = tf.reduce_mean(image, axis=-1, keepdims=True)
-        batch["image"] = gray if grayscale else gray + saturation * (image - gray)
     if "labels" in packed:
         batch["labels"] = frames(packed["labels"], 2)  # [B, T, H, W]
     if "mask" in packed:
@@ -45,6 +39,34 @@ def compact_batch(packed, factors, num_frames=None, grayscale=False, saturation=
     if "scene" in packed:
         batch["scene"] = packed["scene"]
     return batch
+
+
+def recolor(batch, grayscale=False, saturation=1.0, background=1.0, num_background=1):
+    """Changes the colours of a compact batch.
+
+    Args:
+      batch: dict of tensors, see `expand`; with labels or mask if the background changes.
+      grayscale: whether to average the channels into one.
+      saturation: share of the channels' distance from their average that is kept.
+      background: share of its brightness that the background keeps.
+      num_background: number of entities, the first ones, that are the background.
+
+    Returns:
+      The batch, its image as floats where anything changed.
+    """
+    if not grayscale and saturation == 1 and background == 1:
+        return batch
+    image = _as_floats(batch["image"])
+    if background != 1:
+        if "labels" in batch:
+            cover = tf.cast(batch["labels"] < num_background, tf.float32)[..., None]
+        else:
+            cover = tf.reduce_sum(_as_floats(batch["mask"][:, :, :num_background]), axis=2)
+        image *= 1.0 - (1.0 - background) * cover  # [B, T, H, W, C]
+    if grayscale or saturation != 1:
+        gray = tf.reduce_mean(image, axis=-1, keepdims=True)
+        image = gray if grayscale else gray + saturation * (image - gray)
+    return {**batch, "image": image}
 
 
 def expand(batch):

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 import tensorflow as tf
 
-from iodine.modules.batches import compact_batch, endless_batches, expand
+from iodine.modules.batches import compact_batch, endless_batches, expand, recolor
 from iodine.modules.utils import UserError
 from multi_object_datasets import files, pack
 from multi_object_datasets.pictures import FRAMINGS
@@ -43,6 +43,8 @@ class SceneDataset:
         A feature of several values takes lists of them.
       grayscale: whether to average the channels into one.
       saturation: share of the colours that the scenes keep, from 0, grey, to 1.
+      background: share of its brightness that the background keeps, from 0, black, to 1. It is
+        what the true masks say.
       held_out: number of scenes that are for testing and not trained on, the first ones of the
         file, whether left out or not. A file without more scenes than that serves both.
       cache: directory for the packed scenes, None for that of the file. False reads the file as
@@ -63,6 +65,7 @@ class SceneDataset:
     leave_out: dict = None
     grayscale: bool = False
     saturation: float = 1.0
+    background: float = 1.0
     held_out: int = 0
     cache: str = None
     framing: str = "crop"
@@ -78,8 +81,9 @@ class SceneDataset:
         """Raises UserError where the arguments do not make sense."""
         if self.batch_size < 1 or self.held_out < 0:
             raise UserError("data: batch_size must be at least 1, held_out 0")
-        if not 0 <= self.saturation <= 1:
-            raise UserError(f"data.saturation must be from 0 to 1, not {self.saturation}")
+        for name in ("saturation", "background"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"data.{name} must be from 0 to 1, not {getattr(self, name)}")
         if self.shuffle_buffer is not None and self.shuffle_buffer < 1:
             raise UserError("data.shuffle_buffer must be at least 1, or None for no shuffling")
         self.image_dim = _as_image_dim(self.image_dim)
@@ -140,9 +144,16 @@ class SceneDataset:
                 raise UserError(f"data.leave_out: the scenes have no feature '{name}'")
         self._need_file()
         read = self._stream if self.cache is False else self._gather
-        batches = read(subset, seed, start_step).map(
-            lambda packed: compact_batch(
-                packed, self.factors, self.num_frames, self.grayscale, self.saturation
+        batches = read(subset, seed, start_step)
+        if self.background != 1 and not {"labels", "mask"} & batches.element_spec.keys():
+            raise UserError("data.background: without masks nothing says what the background is")
+        batches = batches.map(
+            lambda packed: recolor(
+                compact_batch(packed, self.factors, self.num_frames),
+                self.grayscale,
+                self.saturation,
+                self.background,
+                self.num_background,
             ),
             tf.data.AUTOTUNE,
         )
