@@ -18,6 +18,7 @@ SCENES = {
     "clevr6_fast": None,
     "demo": ("balls", "train", None),
     "demo_fast": ("balls", "train", None),
+    "monet_tetrominoes_fast": ("tetrominoes", "train", None),
     "multi_dsprites_binarized_fast": ("multi_dsprites", "train", "binarized"),
     "multi_dsprites_fast": ("multi_dsprites", "train", "colored_on_grayscale"),
     "multi_dsprites_tiny": ("multi_dsprites", "train", "colored_on_grayscale"),

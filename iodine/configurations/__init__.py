@@ -31,7 +31,6 @@ from iodine.configurations.shapes import shapes, shapes_fast
 from iodine.configurations.slot_attention import (
     slot_attention_clevr6,
     slot_attention_multi_dsprites,
-    slot_attention_multi_dsprites_fast,
     slot_attention_tetrominoes,
     slot_attention_tetrominoes_fast,
 )
@@ -74,7 +73,6 @@ NAMED_CONFIGS = (
     slot_attention_tetrominoes,
     slot_attention_tetrominoes_fast,
     slot_attention_multi_dsprites,
-    slot_attention_multi_dsprites_fast,
     slot_attention_clevr6,
     monet_tetrominoes,
     monet_tetrominoes_fast,

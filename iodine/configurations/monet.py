@@ -45,6 +45,7 @@ def monet_tetrominoes(batch_size, image_dim, n_z, num_components, learn_rate, kl
     **{**ENTRIES, "batch_size": 32, "learn_rate": 0.0007},
     num_components=4,
     image_dim=[35, 35],
+    stop_after_steps=2000,
     save_summaries_steps=100,
 )
 def monet_tetrominoes_fast(batch_size, image_dim, n_z, num_components, learn_rate, kl_weight):

@@ -76,31 +76,6 @@ def slot_attention_multi_dsprites(
     return _plans(data, SPRITE_FACTORS, *sizes, SMALL_NETWORKS)
 
 
-@named_config(
-    **{**ENTRIES, "batch_size": 32, "learn_rate": 0.0008},
-    num_components=6,
-    image_dim=[64, 64],
-    background=1.0,
-    stages=[
-        {"until": 3000, "image_dim": [16, 16], "background": 0.0},
-        {"until": 4000, "image_dim": [16, 16], "background": 0.5},
-        {"until": 7000, "image_dim": [16, 16]},
-        {"until": 9000, "image_dim": [32, 32]},
-        {"until": 9400},
-    ],
-    save_summaries_steps=100,
-)
-def slot_attention_multi_dsprites_fast(
-    batch_size, image_dim, n_z, num_components, num_iters, learn_rate, background
-):
-    """slot_attention_multi_dsprites on scenes that grow, whose background is dark at first."""
-    data = multi_dsprites_data("colored_on_grayscale", batch_size, image_dim)
-    sizes = (n_z, num_components, num_iters, learn_rate)
-    schedule = {**SCHEDULE, "warmup_steps": 1000}
-    data = {**data, "background": background}
-    return _plans(data, SPRITE_FACTORS, *sizes, SMALL_NETWORKS, schedule)
-
-
 @named_config(**ENTRIES, num_components=7, image_dim=[128, 128])
 def slot_attention_clevr6(batch_size, image_dim, n_z, num_components, num_iters, learn_rate):
     data = clevr_data(batch_size, image_dim, **OBJECTS)
