@@ -18,7 +18,7 @@ ENTRIES = {
 }
 
 
-def objects_room_data(batch_size, image_dim, variant, **options):
+def objects_room_data(variant, batch_size, image_dim, **options):
     """Plan of a variant of the data set."""
     file_name = f"objects_room_{variant}.tfrecords"
     return data_plan(
@@ -39,7 +39,7 @@ def _plans(
     **model,
 ):
     return {
-        "data": objects_room_data(batch_size, image_dim, variant, **dict(data)),
+        "data": objects_room_data(variant, batch_size, image_dim, **dict(data)),
         "model": small_plan(
             n_z,
             num_components,
@@ -99,7 +99,7 @@ def objects_room_fast(
 ):
     """objects_room with small networks, on scenes that grow, whose room is dark at first."""
     return {
-        "data": objects_room_data(batch_size, image_dim, "train", background=background),
+        "data": objects_room_data("train", batch_size, image_dim, background=background),
         "model": tiny_plan(
             n_z,
             num_components,
