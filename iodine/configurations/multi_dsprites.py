@@ -8,7 +8,7 @@ from iodine.configurations.plans import (
     logistic_pixels,
     optimizer_plan,
     small_plan,
-    tiny_plan,
+    tiny_plans,
 )
 
 SPRITE_FACTORS = [
@@ -75,23 +75,11 @@ BINARIZED_STAGES = [
         "save_summaries_steps": 100,
     }
 )
-def multi_dsprites_binarized_fast(
-    n_z, num_components, num_iters, batch_size, image_dim, kl_weight, learn_rate
-):
+def multi_dsprites_binarized_fast(batch_size, image_dim, **entries):
     """multi_dsprites_binarized with small networks, on scenes that grow."""
-    return {
-        "data": multi_dsprites_data("binarized", batch_size, image_dim),
-        "model": tiny_plan(
-            n_z,
-            num_components,
-            num_iters,
-            channels=32,
-            factors=SPRITE_FACTORS[1:],
-            pixel_dist=BINARY_PIXELS,
-            kl_weight=kl_weight,
-        ),
-        "optimizer": optimizer_plan(learn_rate, decay_rate=0.5, decay_steps=4000, warmup_steps=300),
-    }
+    data = multi_dsprites_data("binarized", batch_size, image_dim)
+    factors = SPRITE_FACTORS[1:]
+    return tiny_plans(data, **entries, decay_steps=4000, factors=factors, pixel_dist=BINARY_PIXELS)
 
 
 # The KL divergence has a sixteenth of the weight that the pixels of a stage have of 64×64.
@@ -154,33 +142,12 @@ TINY_STAGES = [
         "save_summaries_steps": 100,
     }
 )
-def multi_dsprites_tiny(
-    n_z,
-    num_components,
-    num_iters,
-    batch_size,
-    image_dim,
-    pixel_scale,
-    kl_weight,
-    learn_rate,
-    saturation,
-    background,
-):
+def multi_dsprites_tiny(batch_size, image_dim, pixel_scale, saturation, background, **entries):
     """multi_dsprites with small networks, on scenes that grow, whose background is dark at first.
 
     On backgrounds of any brightness each slot learns to draw that brightness, and stays grey. In
     front of black ones there is nothing but the sprites to learn.
     """
     data = multi_dsprites_data("colored_on_grayscale", batch_size, image_dim)
-    return {
-        "data": {**data, "saturation": saturation, "background": background},
-        "model": tiny_plan(
-            n_z,
-            num_components,
-            num_iters,
-            channels=32,
-            pixel_dist=logistic_pixels(pixel_scale),
-            kl_weight=kl_weight,
-        ),
-        "optimizer": optimizer_plan(learn_rate, decay_rate=0.5, decay_steps=7000, warmup_steps=300),
-    }
+    data = {**data, "saturation": saturation, "background": background}
+    return tiny_plans(data, **entries, decay_steps=7000, pixel_dist=logistic_pixels(pixel_scale))

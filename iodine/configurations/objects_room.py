@@ -6,7 +6,7 @@ from iodine.configurations.plans import (
     logistic_pixels,
     optimizer_plan,
     small_plan,
-    tiny_plan,
+    tiny_plans,
 )
 
 ENTRIES = {
@@ -86,31 +86,11 @@ STAGES = [
         "save_summaries_steps": 100,
     }
 )
-def objects_room_fast(
-    n_z,
-    num_components,
-    num_iters,
-    batch_size,
-    image_dim,
-    pixel_scale,
-    kl_weight,
-    learn_rate,
-    background,
-):
+def objects_room_fast(batch_size, image_dim, pixel_scale, background, **entries):
     """objects_room with small networks, on scenes that grow, whose room is dark at first."""
-    return {
-        "data": objects_room_data("train", batch_size, image_dim, background=background),
-        "model": tiny_plan(
-            n_z,
-            num_components,
-            num_iters,
-            channels=32,
-            pixel_dist=logistic_pixels(pixel_scale),
-            num_background=4,
-            kl_weight=kl_weight,
-        ),
-        "optimizer": optimizer_plan(learn_rate, decay_rate=0.5, decay_steps=7000, warmup_steps=300),
-    }
+    data = objects_room_data("train", batch_size, image_dim, background=background)
+    pixels = logistic_pixels(pixel_scale)
+    return tiny_plans(data, **entries, decay_steps=7000, pixel_dist=pixels, num_background=4)
 
 
 # One refinement a frame; the last frame is only predicted.

@@ -188,3 +188,22 @@ def optimizer_plan(learn_rate, beta1=0.95, **schedule):
         "beta2": 0.999,
         "epsilon": 1e-8,
     }
+
+
+def tiny_plans(data, n_z, num_components, num_iters, learn_rate, decay_steps, **model):
+    """Plans of a `tiny_plan` of 32 channels that trains within an hour or two of one core.
+
+    Args:
+      data: plan of its data.
+      n_z, num_components, num_iters: as in `IODINE`.
+      learn_rate: the first learning rate.
+      decay_steps: number of steps that halve it.
+      **model: further arguments of `tiny_plan`.
+    """
+    return {
+        "data": data,
+        "model": tiny_plan(n_z, num_components, num_iters, channels=32, **model),
+        "optimizer": optimizer_plan(
+            learn_rate, decay_rate=0.5, decay_steps=decay_steps, warmup_steps=300
+        ),
+    }

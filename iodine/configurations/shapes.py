@@ -6,7 +6,7 @@ from iodine.configurations.plans import (
     data_plan,
     optimizer_plan,
     small_plan,
-    tiny_plan,
+    tiny_plans,
 )
 
 ENTRIES = {"n_z": 16, "num_components": 4, "image_dim": [28, 28]}
@@ -56,18 +56,9 @@ STAGES = [
     stages=STAGES,
     save_summaries_steps=100,
 )
-def shapes_fast(n_z, num_components, num_iters, batch_size, image_dim, kl_weight, learn_rate):
+def shapes_fast(batch_size, image_dim, **entries):
     """shapes with small networks, on scenes that grow."""
-    return {
-        "data": shapes_data(batch_size, image_dim),
-        "model": tiny_plan(
-            n_z,
-            num_components,
-            num_iters,
-            channels=32,
-            factors=SHAPE_FACTORS,
-            pixel_dist=BINARY_PIXELS,
-            kl_weight=kl_weight,
-        ),
-        "optimizer": optimizer_plan(learn_rate, decay_rate=0.5, decay_steps=4000, warmup_steps=300),
-    }
+    data = shapes_data(batch_size, image_dim)
+    return tiny_plans(
+        data, **entries, decay_steps=4000, factors=SHAPE_FACTORS, pixel_dist=BINARY_PIXELS
+    )
