@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import os
 import re
 
@@ -232,16 +233,17 @@ def test_grayscale_averages_the_channels(tmp_path):
     np.testing.assert_allclose(gray["image"], average, atol=1e-6)
 
 
-def test_saturation_fades_colours_towards_their_average(tmp_path):
+def test_saturation_moves_colours_to_and_from_their_average(tmp_path):
     path = scene_files.write_numbered_tetrominoes(tmp_path, 2)
-    full, faded, gray = (
+    full, faded, gray, strong = (
         next(data.Tetrominoes(path, 2, [35, 35], saturation=s)("train").as_numpy_iterator())
-        for s in (1.0, 0.25, 0)
+        for s in (1.0, 0.25, 0, 3)
     )
     average = full["image"].mean(axis=-1, keepdims=True)
     assert (full["image"] != average).any()
     np.testing.assert_allclose(gray["image"], average + 0 * full["image"], atol=1e-6)
     np.testing.assert_allclose(faded["image"], 0.25 * full["image"] + 0.75 * average, atol=1e-6)
+    np.testing.assert_allclose(strong["image"], 3 * full["image"] - 2 * average, atol=1e-6)
     np.testing.assert_array_equal(gray["mask"], full["mask"])
 
 
@@ -280,7 +282,8 @@ def test_background_of_pictures_without_masks_is_refused(tmp_path):
         (data.CLEVR, {"image_dim": 64}, "data.image_dim must be .height, width., not 64"),
         (data.CLEVR, {"image_dim": ["a", 0]}, "data.image_dim must be .height, width."),
         (data.CLEVR, {"image_dim": [64, 0]}, "data.image_dim must be .height, width."),
-        (data.CLEVR, {"saturation": 2}, "data.saturation must be from 0 to 1, not 2"),
+        (data.CLEVR, {"saturation": -1}, "data.saturation must be at least 0, not -1"),
+        (data.CLEVR, {"saturation": math.nan}, "data.saturation must be at least 0, not nan"),
         (data.CLEVR, {"background": -1}, "data.background must be from 0 to 1, not -1"),
         (data.CLEVR, {"cache": True}, "data.cache must be a directory, None"),
         (data.MultiDSprites, {"dataset_variant": "grey"}, "no data.dataset_variant 'grey', only"),

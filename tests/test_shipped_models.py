@@ -16,8 +16,10 @@ SCENES = {
     "air": ("multi_mnist", "test", None),
     "air_small": ("multi_mnist", "test", "small"),
     "clevr6_fast": None,
+    "clevr6_grayscale_fast": None,
     "demo": ("balls", "train", None),
     "demo_fast": ("balls", "train", None),
+    "monet_multi_dsprites_fast": ("multi_dsprites", "train", "colored_on_grayscale"),
     "monet_tetrominoes_fast": ("tetrominoes", "train", None),
     "multi_dsprites_binarized_fast": ("multi_dsprites", "train", "binarized"),
     "multi_dsprites_fast": ("multi_dsprites", "train", "colored_on_grayscale"),
@@ -33,6 +35,7 @@ SCENES = {
 NUM_SCENES = {
     **dict.fromkeys(SCENES, 320),
     "clevr6_fast": 6,
+    "clevr6_grayscale_fast": 8,
     "multi_dsprites_binarized_fast": 64,
     "multi_dsprites_fast": 32,
     "multi_dsprites_tiny": 64,

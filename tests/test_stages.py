@@ -64,7 +64,7 @@ def test_stages_that_are_none_are_refused(stages, message):
         ({"image_dim": [0, 14]}, "stages: stage 2: data.image_dim must be"),
         ({"kl_weight": "low"}, "stages: stage 2: kl_weight has to be of type float, not 'low'"),
         ({"num_iters": 0}, "stages: stage 2: num_iters has to be a whole number above 0, not 0"),
-        ({"saturation": 2}, "stages: stage 2: data.saturation must be from 0 to 1, not 2"),
+        ({"saturation": -1}, "stages: stage 2: data.saturation must be at least 0, not -1"),
     ],
 )
 def test_a_mistake_in_a_late_stage_shows_before_anything_is_made(tmp_path, late, message):
@@ -82,6 +82,7 @@ def test_a_mistake_in_a_late_stage_shows_before_anything_is_made(tmp_path, late,
         ("demo_fast", "saturation", [0.0, 1.0]),
         ("multi_dsprites_tiny", "saturation", [0.0, *[1.0] * 7]),
         ("multi_dsprites_tiny", "background", [0.0, 0.0, 0.3, 0.6, *[1.0] * 4]),
+        ("monet_multi_dsprites_fast", "saturation", [3.0, *[1.0] * 5]),
     ],
 )
 def test_colours_and_background_come_stage_by_stage(name, entry, expected):

@@ -5,11 +5,19 @@ The values at a config's top feed its nested build plans `data`, `model` and `op
 
 from iodine.configurations.air import air, air_dsprites, air_small
 from iodine.configurations.base import base
-from iodine.configurations.clevr import clevr, clevr6, clevr6_fast, clevr6_grayscale
+from iodine.configurations.clevr import (
+    clevr,
+    clevr6,
+    clevr6_fast,
+    clevr6_grayscale,
+    clevr6_grayscale_fast,
+)
 from iodine.configurations.demo import demo, demo_deconv, demo_fast, demo_sequences
 from iodine.configurations.monet import (
     monet_clevr6,
+    monet_clevr6_fast,
     monet_multi_dsprites,
+    monet_multi_dsprites_fast,
     monet_tetrominoes,
     monet_tetrominoes_fast,
 )
@@ -30,6 +38,7 @@ from iodine.configurations.rnn_nem import (
 from iodine.configurations.shapes import shapes, shapes_fast
 from iodine.configurations.slot_attention import (
     slot_attention_clevr6,
+    slot_attention_clevr6_fast,
     slot_attention_multi_dsprites,
     slot_attention_tetrominoes,
     slot_attention_tetrominoes_fast,
@@ -56,6 +65,7 @@ NAMED_CONFIGS = (
     clevr6_fast,
     clevr,
     clevr6_grayscale,
+    clevr6_grayscale_fast,
     multi_dsprites_binarized,
     multi_dsprites_binarized_fast,
     shapes,
@@ -74,10 +84,13 @@ NAMED_CONFIGS = (
     slot_attention_tetrominoes_fast,
     slot_attention_multi_dsprites,
     slot_attention_clevr6,
+    slot_attention_clevr6_fast,
     monet_tetrominoes,
     monet_tetrominoes_fast,
     monet_multi_dsprites,
+    monet_multi_dsprites_fast,
     monet_clevr6,
+    monet_clevr6_fast,
     rnn_nem_shapes,
     rnn_nem_multi_dsprites,
     rnn_nem_multi_dsprites_fast,

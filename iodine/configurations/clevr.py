@@ -1,7 +1,13 @@
 """Configs for CLEVR."""
 
 from iodine.configurations.named_config import named_config
-from iodine.configurations.plans import data_plan, large_plan, logistic_pixels, optimizer_plan
+from iodine.configurations.plans import (
+    data_plan,
+    large_plan,
+    logistic_pixels,
+    optimizer_plan,
+    tiny_plans,
+)
 
 OBJECTS = {"min_num_objects": 3, "max_num_objects": 6}  # of CLEVR6
 ENTRIES = {
@@ -113,3 +119,32 @@ def clevr(**entries):
 def clevr6_grayscale(**entries):
     """clevr6 without colours, so that objects have to be told apart by their shape."""
     return _plans(**entries, **OBJECTS, grayscale=True)
+
+
+GRAYSCALE_STAGES = [
+    {"until": 3000, "image_dim": [16, 16], "kl_weight": 0.02},
+    {"until": 3500},
+    {"until": 5500, "learn_rate": 0.0015},
+    {"until": 6000, "learn_rate": 0.0005},
+]
+GRAYSCALE_STAGES = [{**stage, "num_iters": 4} for stage in GRAYSCALE_STAGES]
+
+
+@named_config(
+    **{
+        **ENTRIES,
+        "n_z": 16,
+        "num_iters": 8,
+        "batch_size": 8,
+        "image_dim": [32, 32],
+        "pixel_scale": 0.1,
+        "kl_weight": 0.08,
+        "learn_rate": 0.003,
+        "stages": GRAYSCALE_STAGES,
+        "save_summaries_steps": 100,
+    }
+)
+def clevr6_grayscale_fast(batch_size, image_dim, pixel_scale, **entries):
+    """clevr6_grayscale with small networks, on scenes that grow."""
+    data = clevr_data(batch_size, image_dim, **OBJECTS, grayscale=True)
+    return tiny_plans(data, **entries, decay_steps=7000, pixel_dist=logistic_pixels(pixel_scale))

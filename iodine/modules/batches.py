@@ -47,7 +47,7 @@ def recolor(batch, grayscale=False, saturation=1.0, background=1.0, num_backgrou
     Args:
       batch: dict of tensors, see `expand`; with labels or mask if the background changes.
       grayscale: whether to average the channels into one.
-      saturation: share of the channels' distance from their average that is kept.
+      saturation: what the channels' distance from their average is multiplied by.
       background: share of its brightness that the background keeps.
       num_background: number of entities, the first ones, that are the background.
 

@@ -8,6 +8,7 @@ replaying anything, and every worker sees the same global batches.
 import dataclasses
 import functools
 import itertools
+import math
 import os
 import sys
 from typing import ClassVar
@@ -42,7 +43,8 @@ class SceneDataset:
         whose features all lie there: {"shape": [1, 1], "color": [3, 3]} are CLEVR's green spheres.
         A feature of several values takes lists of them.
       grayscale: whether to average the channels into one.
-      saturation: share of the colours that the scenes keep, from 0, grey, to 1.
+      saturation: how many times as strong the scenes' colours are, 0 for grey. Above 1 values may
+        leave [0, 1].
       background: share of its brightness that the background keeps, from 0, black, to 1. It is
         what the true masks say.
       held_out: number of scenes that are for testing and not trained on, the first ones of the
@@ -81,9 +83,10 @@ class SceneDataset:
         """Raises UserError where the arguments do not make sense."""
         if self.batch_size < 1 or self.held_out < 0:
             raise UserError("data: batch_size must be at least 1, held_out 0")
-        for name in ("saturation", "background"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"data.{name} must be from 0 to 1, not {getattr(self, name)}")
+        if not 0 <= self.saturation < math.inf:
+            raise UserError(f"data.saturation must be at least 0, not {self.saturation}")
+        if not 0 <= self.background <= 1:
+            raise UserError(f"data.background must be from 0 to 1, not {self.background}")
         if self.shuffle_buffer is not None and self.shuffle_buffer < 1:
             raise UserError("data.shuffle_buffer must be at least 1, or None for no shuffling")
         self.image_dim = _as_image_dim(self.image_dim)
