@@ -108,7 +108,7 @@ def monet_clevr6(batch_size, image_dim, n_z, num_components, learn_rate, kl_weig
     num_components=7,
     image_dim=[32, 32],
     saturation=1.0,
-    stages=[{"until": 500, "saturation": 3.0}, {"until": 1600}],
+    stages=[{"until": 500, "saturation": 3.0}, {"until": 1200}],
     save_summaries_steps=100,
 )
 def monet_clevr6_fast(

@@ -33,7 +33,7 @@ def _plans(data, factors, n_z, num_components, num_iters, learn_rate, networks, 
             **networks,
             "mlp_size": 128,
             "implicit": False,  # True: gradients through the last iteration alone
-            "factor_evaluator": factors and regressor_plan(factors),
+            "factor_evaluator": regressor_plan(factors),
         },
         "optimizer": optimizer_plan(learn_rate, beta1=0.9, **schedule),
     }
@@ -81,21 +81,3 @@ def slot_attention_clevr6(batch_size, image_dim, n_z, num_components, num_iters,
     data = clevr_data(batch_size, image_dim, **OBJECTS)
     sizes = (n_z, num_components, num_iters, learn_rate)
     return _plans(data, CLEVR_FACTORS, *sizes, CLEVR_NETWORKS)
-
-
-@named_config(
-    **{**ENTRIES, "batch_size": 32, "learn_rate": 0.0008},
-    num_components=7,
-    image_dim=[32, 32],
-    stages=[{"until": 2500, "image_dim": [16, 16]}, {"until": 3500}],
-    save_summaries_steps=100,
-)
-def slot_attention_clevr6_fast(batch_size, image_dim, n_z, num_components, num_iters, learn_rate):
-    """The small networks on CLEVR, with a higher learning rate, on scenes that grow.
-
-    It has no regressor of factors, as `clevr6_fast`.
-    """
-    data = clevr_data(batch_size, image_dim, **OBJECTS)
-    sizes = (n_z, num_components, num_iters, learn_rate)
-    schedule = {**SCHEDULE, "warmup_steps": 500}
-    return _plans(data, None, *sizes, SMALL_NETWORKS, schedule)
