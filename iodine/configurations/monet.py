@@ -84,8 +84,8 @@ def monet_multi_dsprites_fast(
 ):
     """monet_multi_dsprites at 32×32, smaller, at first of strong colours in front of black.
 
-    Else slots stand for levels of brightness and have no latents in use. The weights of both KL
-    divergences follow the number of pixels.
+    Slots begin as levels of brightness and use no latents; strong colours make them use these. The
+    weights of both KL divergences follow the number of pixels.
     """
     data = multi_dsprites_data("colored_on_grayscale", batch_size, image_dim)
     data = {**data, "saturation": saturation, "background": background}
