@@ -102,6 +102,8 @@ def differences_from(recorded, config):
 
     def flat(nested):
         entries = json.loads(json.dumps(nested, default=str))
+        if entries.get("stages"):  # each by its number, so that only those are told that differ
+            entries["stages"] = {str(i): stage for i, stage in enumerate(entries["stages"], 1)}
         return {
             key: value
             for key, value in iterate_flattened(entries)

@@ -121,6 +121,14 @@ def test_what_differs_is_named_up_to_a_number():
     assert runs.differences_from({}, now) == []
 
 
+def test_of_stages_those_are_told_that_differ():
+    before = {"stages": [{"until": 5, "n_z": 2}, {"until": 8}]}
+    now = {"stages": [{"until": 5, "n_z": 2}, {"until": 9}, {"until": 12}]}
+    (line,) = runs.differences_from(before, now)
+    told = "stages.2.until=9 (was 8), stages.3.until=12 (was None)"
+    assert line == f"another config than the checkpoint's: {told}"
+
+
 def test_scenes_that_a_model_was_trained_on_do_not_test_it(capsys, tmp_path):
     scenes = tmp_path / "scenes.tfrecords"
     generate("tetrominoes", num_examples=12, seed=0, path=str(scenes), workers=1)
