@@ -6,6 +6,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+LOG_SECONDS = 60  # from one line about progress to the next where there is no terminal
+
 
 def pad_batch(batch, batch_size):
     """Repeats a batch's last scene until it has batch_size scenes, for one compiled function."""
@@ -125,5 +127,6 @@ def run_model(model, batches, num_images, seed, select, finish=lambda picked: pi
 
 
 def progress_bar(total, unit):
-    """A progress bar on stderr, if that is a terminal."""
-    return tqdm(total=total, unit=unit, disable=None, file=sys.__stderr__)
+    """A progress bar on stderr; where that is no terminal, its state every LOG_SECONDS."""
+    seconds = 0.1 if sys.__stderr__.isatty() else LOG_SECONDS
+    return tqdm(total=total, unit=unit, delay=seconds, mininterval=seconds, file=sys.__stderr__)

@@ -1,5 +1,7 @@
 """Evaluation: means and errors, padding, factor scores, regression, on hand-made cases."""
 
+import time
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -93,6 +95,17 @@ def test_a_short_batch_is_filled_with_its_last_scene():
     batch = {"image": np.arange(3), "factors": {"x": np.arange(3)}}
     assert scene_runs.pad_batch(batch, 5)["image"].tolist() == [0, 1, 2, 2, 2]
     assert scene_runs.pad_batch(batch, 3)["factors"]["x"].tolist() == [0, 1, 2]
+
+
+def test_long_work_shows_its_progress_in_a_log_too(capfd, monkeypatch):
+    with scene_runs.progress_bar(2, "image") as bar:
+        bar.update(2)
+    assert not capfd.readouterr().err  # short work says nothing
+    monkeypatch.setattr(scene_runs, "LOG_SECONDS", 0.05)
+    with scene_runs.progress_bar(2, "image") as bar:
+        time.sleep(0.1)
+        bar.update(2)
+    assert "2/2" in capfd.readouterr().err
 
 
 def test_factor_scores_are_accuracy_and_explained_variance():
