@@ -61,14 +61,18 @@ def objects_room(**entries):
 
 # Objects in front of black first, then the room.
 SMALL = {"num_iters": 4, "image_dim": [16, 16], "kl_weight": 0.1}
+MEDIUM = {"num_iters": 4, "image_dim": [32, 32], "kl_weight": 0.4}
 STAGES = [
     {"until": 2500, **SMALL, "background": 0.0, "pixel_scale": 0.2},
     {"until": 4500, **SMALL, "background": 0.0, "kl_weight": 0.2},
     {"until": 5500, **SMALL, "background": 0.3},
     {"until": 6500, **SMALL, "background": 0.6},
     {"until": 7500, **SMALL},
-    {"until": 10140, "num_iters": 4, "image_dim": [32, 32], "kl_weight": 0.4},
+    {"until": 10140, **MEDIUM},
     {"until": 11000, "num_iters": 4},
+    {"until": 11100, **MEDIUM, "learn_rate": 0.001},
+    {"until": 13285, **MEDIUM},
+    {"until": 13700, "num_iters": 4, "learn_rate": 0.0015},
 ]
 
 
@@ -76,7 +80,7 @@ STAGES = [
     **{
         **ENTRIES,
         "n_z": 16,
-        "num_iters": 10,
+        "num_iters": 15,
         "batch_size": 8,
         "pixel_scale": 0.1,
         "kl_weight": 1.6,
