@@ -188,7 +188,7 @@ def restore(path, **objects):
         if absent:
             raise UserError(
                 f"the checkpoint '{path}' holds no {' and no '.join(sorted(absent))}: it is for "
-                "`evaluate` and `visualize`, and training cannot go on from it"
+                "`evaluate`, `visualize` and `initial_weights`, and training cannot go on from it"
             )
         differences = shape_differences(wanted, found)
         if differences:

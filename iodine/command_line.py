@@ -25,7 +25,14 @@ NAMED_CONFIGS = ", ".join(config.name for config in configurations.NAMED_CONFIGS
 
 # Entries that take some values alone, of whatever type.
 CHOICES = {"continue_run": (True, False, "auto"), "xla": ("auto", True, False)}
-PATHS = ("checkpoint_dir", "out", "image", "reference_checkpoint", "data.path")
+PATHS = (
+    "checkpoint_dir",
+    "initial_weights",
+    "out",
+    "image",
+    "reference_checkpoint",
+    "data.path",
+)
 FEEDING = ("image_dim", "pixel_scale", "saturation", "background")  # what not every config has
 OBSERVER_PACKAGES = ("pymongo", "sqlalchemy")
 EXIT_WORKER_LOST = 75  # what sysexits.h calls a temporary failure: the same command may go on

@@ -172,9 +172,9 @@ def check_stages(config, config_of):
 
 
 @ex.main
-def main(strategy, checkpoint_dir, continue_run, gpu_memory_growth, _config, _run):
+def main(strategy, checkpoint_dir, continue_run, initial_weights, gpu_memory_growth, _config, _run):
     """Trains a model."""
-    from iodine import devices, runs
+    from iodine import checkpoints, devices, runs
 
     devices.set_memory_growth(gpu_memory_growth)
     # SQL observers count from 0.
@@ -188,6 +188,8 @@ def main(strategy, checkpoint_dir, continue_run, gpu_memory_growth, _config, _ru
         dataset, *_ = build_parts()
         check_stages(_config, functools.partial(config_of_stage, _run))
     dataset.provenance()  # So does a file that is not there.
+    if initial_weights and not go_on:
+        checkpoints.latest_checkpoint(initial_weights)
     _run.info["checkpoint_dir"] = os.path.abspath(directory)
     _run.info["tensorflow"] = {"logdirs": [os.path.abspath(directory)]}
     claim = runs.claimed(directory) if devices.is_chief(strategy) else contextlib.nullcontext()

@@ -17,6 +17,7 @@ from iodine.stages import plan_stages, stages_after
 HOUSEKEEPING = (
     "continue_run",
     "checkpoint_dir",
+    "initial_weights",
     "save_summaries_steps",
     "save_images_steps",
     "save_checkpoint_steps",
@@ -144,8 +145,9 @@ def train_stage(stage, config, strategy, seed, directory, go_on, log_scalar, las
             for key in ("data", "model", "optimizer")
         )
     record = {"stage": stage.number, "config": config, "data": dataset.provenance()}
-    if go_on and not new_stage:
-        before = checkpoints.read_record(checkpoints.latest_checkpoint(directory))
+    origin = directory if go_on else config["initial_weights"]
+    if origin and not new_stage:
+        before = checkpoints.read_record(checkpoints.latest_checkpoint(origin))
         if "refinement_batch_size" in before:
             model.refinement_batch_size = before["refinement_batch_size"]
     return training.train(
@@ -158,6 +160,7 @@ def train_stage(stage, config, strategy, seed, directory, go_on, log_scalar, las
         go_on,
         stage.until,
         log_scalar,
+        initial_weights=config["initial_weights"],
         save_summaries_steps=config["save_summaries_steps"],
         save_images_steps=config["save_images_steps"],
         save_checkpoint_steps=config["save_checkpoint_steps"],
@@ -221,7 +224,7 @@ def train(config, config_of, strategy, seed_given, directory, go_on, log_scalar)
             go_on,
             log_scalar,
             all_stages[-1].until,
-            new_stage=stage.number != stage_before,
+            new_stage=go_on and stage.number != stage_before,
         )
         go_on, stage_before = True, stage.number
     return means

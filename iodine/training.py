@@ -135,6 +135,7 @@ def train(
     continue_run,
     stop_after_steps,
     log_scalar,
+    initial_weights=None,
     save_summaries_steps=10,
     save_images_steps=1000,
     save_checkpoint_steps=1000,
@@ -156,6 +157,8 @@ def train(
       continue_run: go on from the latest checkpoint there.
       stop_after_steps: number of the last step.
       log_scalar: function of (name, value, step) that gets the means that are printed.
+      initial_weights: path of a checkpoint whose model's weights a new run begins with; random ones
+        if None.
       save_summaries_steps: print and log means every so many steps.
       save_images_steps: write pictures for TensorBoard every so many steps.
       save_checkpoint_steps: save every so many steps.
@@ -193,6 +196,8 @@ def train(
     state = {"model": model, "optimizer": optimizer, "progress": progress}
     if continue_run:
         restore(latest_checkpoint(checkpoint_dir), **state)
+    elif initial_weights:
+        restore(latest_checkpoint(initial_weights), model=model)
     writer = summaries = None
     if is_chief(strategy):
         record = {

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -193,6 +194,60 @@ def test_weights_are_not_exported_over_a_run(capsys, copied):
     line = error_line(capsys, "export_weights", *words_for(copied, out=copied))
     assert "holds checkpoints already" in line
     assert sorted(os.listdir(copied)) == before
+
+
+# ---------------------------------------------------------------- weights to begin with
+
+
+def test_a_run_begins_with_the_weights_of_another_at_step_0(trained, tmp_path):
+    out = tmp_path / "exported"
+    code, _, stderr = tiny.run_here("export_weights", *words_for(trained, out=out))
+    assert code == 0, stderr
+    still = words_for(
+        tmp_path / "c", initial_weights=out, learn_rate=0.0, batch_size=4, stop_after_steps=1
+    )
+    code, _, stderr = tiny.run_here(*still)
+    assert code == 0, stderr
+    before = checkpoints.read_checkpoint(str(trained / "ckpt-6"))
+    after = checkpoints.read_checkpoint(str(tmp_path / "c_1" / "ckpt-1"))
+    weights = [
+        name
+        for name in after
+        if re.match(r"model/(?!.*/mean_var/).*VARIABLE_VALUE", name)  # but means of factors seen
+    ]
+    assert len(weights) > 20
+    for name in weights:
+        np.testing.assert_array_equal(after[name], before[name], name)
+    # The gradients that the refinement network sees are scaled as those that it learnt from.
+    assert checkpoints.read_record(str(tmp_path / "c_1" / "ckpt-1"))["refinement_batch_size"] == 2
+
+
+def test_a_run_that_goes_on_does_not_begin_again(trained, tmp_path):
+    words = {"initial_weights": trained, "data__cache": tmp_path, "num_iters": 1}
+    for name, stops in {"whole": [4], "parts": [2, 4]}.items():
+        for stop in stops:
+            place = {"checkpoint_dir": tmp_path / name, "continue_run": "auto"}
+            code, _, stderr = tiny.run_here(
+                *tiny.arguments(**words, **place, stop_after_steps=stop)
+            )
+            assert code == 0, stderr
+    whole, parts = (
+        checkpoints.read_checkpoint(str(tmp_path / name / "ckpt-4")) for name in ("whole", "parts")
+    )
+    for name in whole:
+        if "VARIABLE_VALUE" in name:
+            np.testing.assert_array_equal(whole[name], parts[name], name)
+
+
+def test_weights_that_no_run_can_begin_with_get_a_line(capsys, trained, tmp_path):
+    words = {"checkpoint_dir": tmp_path / "c", "data__cache": tmp_path, "num_iters": 1}
+    missing = tiny.arguments(**words, initial_weights=tmp_path / "nowhere")
+    assert f"there is no checkpoint at '{tmp_path}/nowhere'" in error_line(capsys, *missing)
+    assert not (tmp_path / "c_1").exists()
+    number = tiny.arguments(**words, initial_weights=5)
+    assert "initial_weights=5 is no path" in error_line(capsys, *number)
+    other = tiny.arguments(**words, initial_weights=trained, n_z=5)
+    assert "is of another architecture than the config:" in error_line(capsys, *other)
 
 
 # ---------------------------------------------------------------- weights that are spoiled

@@ -6,6 +6,7 @@
 def base():
     continue_run = False  # go on from the latest checkpoint in checkpoint_dir; "auto": if any
     checkpoint_dir = "checkpoints/iodine"
+    initial_weights = None  # checkpoint whose weights a new run begins with
     save_summaries_steps = 10  # print and log means
     save_images_steps = 1000  # pictures for TensorBoard
     save_checkpoint_steps = 1000
