@@ -223,5 +223,5 @@ def test_a_stage_of_a_config_can_be_exported():
     config = export_step.read_config("tetrominoes_fast", ["batch_size=2"], stage=1)
     assert config["data"]["image_dim"] == [14, 14] and config["data"]["batch_size"] == 2
     assert config["model"]["kl_weight"] == 0.16
-    with pytest.raises(UserError, match="has stages 1 to 6"):
-        export_step.read_config("tetrominoes_fast", [], stage=7)
+    with pytest.raises(UserError, match="has stages 1 to 8"):
+        export_step.read_config("tetrominoes_fast", [], stage=9)

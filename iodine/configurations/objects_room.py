@@ -59,7 +59,7 @@ def objects_room(**entries):
     return _plans("train", **entries)
 
 
-# Objects in front of black first, then the room.
+# Objects in front of black first, then the room. More refinements come last, as they cost more.
 SMALL = {"num_iters": 4, "image_dim": [16, 16], "kl_weight": 0.1}
 MEDIUM = {"num_iters": 4, "image_dim": [32, 32], "kl_weight": 0.4}
 STAGES = [
@@ -72,7 +72,10 @@ STAGES = [
     {"until": 11000, "num_iters": 4},
     {"until": 11100, **MEDIUM, "learn_rate": 0.001},
     {"until": 13285, **MEDIUM},
-    {"until": 13700, "num_iters": 4, "learn_rate": 0.0015},
+    {"until": 13701, "num_iters": 4, "learn_rate": 0.0015},
+    {"until": 16669, **MEDIUM},
+    {"until": 17484, **MEDIUM, "num_iters": 8},
+    {"until": 17754, "num_iters": 8, "learn_rate": 0.0015},
 ]
 
 

@@ -57,16 +57,18 @@ def tetrominoes(**entries):
 
 
 # The KL divergence has the weight that the pixels of a stage have of all. The rate halves every
-# 20000 steps on top.
+# 20000 steps on top. All refinements come last: they cost twice as much.
 STAGES = [
     {"until": 8000, "image_dim": [14, 14], "kl_weight": 0.16, "pixel_scale": 0.2},
     {"until": 9100, "pixel_scale": 0.2},
     {"until": 13400, "pixel_scale": 0.2, "learn_rate": 0.00137},
     {"until": 14800, "pixel_scale": 0.2, "learn_rate": 0.00055},
-    {"until": 18250, "learn_rate": 0.00068},
-    {"until": 20350, "learn_rate": 0.0002},
+    {"until": 18250, "pixel_scale": 0.1, "learn_rate": 0.00068},
+    {"until": 20350, "pixel_scale": 0.1, "learn_rate": 0.0002},
+    {"until": 20570, "pixel_scale": 0.05, "batch_size": 8, "learn_rate": 0.00016},
 ]
 STAGES = [{**stage, "num_iters": 5} for stage in STAGES]
+STAGES += [{"until": 20802, "pixel_scale": 0.05, "batch_size": 8, "learn_rate": 0.0002}]
 
 
 @named_config(
@@ -75,7 +77,7 @@ STAGES = [{**stage, "num_iters": 5} for stage in STAGES]
     num_iters=10,
     batch_size=16,
     image_dim=[35, 35],
-    pixel_scale=0.1,
+    pixel_scale=0.07,
     stages=STAGES,
     learn_rate=0.001,
     save_summaries_steps=100,
