@@ -29,6 +29,7 @@ SCENES = {
     "rnn_nem_multi_dsprites_fast": ("multi_dsprites", "train", "binarized"),
     "rnn_nem_shapes": ("shapes", "train", None),
     "shapes_fast": ("shapes", "train", None),
+    "slot_attention_clevr6_fast": None,
     "slot_attention_tetrominoes_fast": ("tetrominoes", "train", None),
     "tetrominoes_fast": ("tetrominoes", "train", None),
 }
@@ -42,6 +43,7 @@ NUM_SCENES = {
     "multi_dsprites_fast": 32,
     "multi_dsprites_tiny": 64,
     "objects_room_fast": 16,
+    "slot_attention_clevr6_fast": 8,
 }
 # Most of AIR's weights are those of an LSTM that sees the whole picture.
 MAX_BYTES = {

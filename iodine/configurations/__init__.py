@@ -38,6 +38,7 @@ from iodine.configurations.rnn_nem import (
 from iodine.configurations.shapes import shapes, shapes_fast
 from iodine.configurations.slot_attention import (
     slot_attention_clevr6,
+    slot_attention_clevr6_fast,
     slot_attention_multi_dsprites,
     slot_attention_tetrominoes,
     slot_attention_tetrominoes_fast,
@@ -83,6 +84,7 @@ NAMED_CONFIGS = (
     slot_attention_tetrominoes_fast,
     slot_attention_multi_dsprites,
     slot_attention_clevr6,
+    slot_attention_clevr6_fast,
     monet_tetrominoes,
     monet_tetrominoes_fast,
     monet_multi_dsprites,

@@ -81,3 +81,37 @@ def slot_attention_clevr6(batch_size, image_dim, n_z, num_components, num_iters,
     data = clevr_data(batch_size, image_dim, **OBJECTS)
     sizes = (n_z, num_components, num_iters, learn_rate)
     return _plans(data, CLEVR_FACTORS, *sizes, CLEVR_NETWORKS)
+
+
+@named_config(
+    **{**ENTRIES, "batch_size": 16, "learn_rate": 0.0003},
+    num_components=7,
+    image_dim=[32, 32],
+    saturation=1.0,
+    background=1.0,
+    stages=[
+        {
+            "until": 1600,
+            "image_dim": [16, 16],
+            "batch_size": 32,
+            "learn_rate": 0.0008,
+            "saturation": 3.0,
+            "background": 0.0,
+        },
+        {"until": 2500, "learn_rate": 0.0008, "saturation": 3.0, "background": 0.0},
+        {"until": 3400, "saturation": 3.0, "background": 0.0},
+        {"until": 4500, "saturation": 3.0},
+        {"until": 5700},
+        {"until": 6300, "learn_rate": 0.0001},
+    ],
+    save_summaries_steps=100,
+)
+def slot_attention_clevr6_fast(
+    batch_size, image_dim, n_z, num_components, num_iters, learn_rate, saturation, background
+):
+    """slot_attention_clevr6 at 32×32, smaller, at first of strong colours in front of black."""
+    options = {**OBJECTS, "saturation": saturation, "background": background}
+    data = clevr_data(batch_size, image_dim, **options)
+    sizes = (n_z, num_components, num_iters, learn_rate)
+    schedule = {**SCHEDULE, "warmup_steps": 500}
+    return _plans(data, CLEVR_FACTORS, *sizes, SMALL_NETWORKS, schedule)
