@@ -248,14 +248,15 @@ def evaluate(eval_images, factor_regression, out, seed):
 @ex.command(unobserved=True)
 def export_weights(checkpoint_dir, out):
     """Writes the latest checkpoint's model alone, without optimizer, as a checkpoint in out=DIR."""
-    from iodine import checkpoints
+    from iodine import checkpoints, runs
 
     if out is None:
         raise UserError("say where to write: out=DIR, for example out=exported")
     path = checkpoints.latest_checkpoint(checkpoint_dir)
     _, model = restored_model()
     checkpoints.check_vacant(out)
-    writer = checkpoints.CheckpointWriter(out, checkpoints.read_record(path), model=model)
+    record = runs.record_to_share(checkpoints.read_record(path))
+    writer = checkpoints.CheckpointWriter(out, record, model=model)
     print(f"exported '{path}' to '{writer.save(checkpoints.step_of(path))}'")
 
 

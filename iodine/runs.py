@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import sys
+from pathlib import Path
 
 import filelock
 import tensorflow as tf
@@ -119,6 +120,24 @@ def differences_from(recorded, config):
     if len(keys) > MAX_TOLD:
         told.append(f"and {len(keys) - MAX_TOLD} more")
     return ["another config than the checkpoint's: " + ", ".join(told)] if keys else []
+
+
+def record_to_share(record):
+    """What a checkpoint remembers, without what belongs to the machine that trained it.
+
+    Args:
+      record: as of `checkpoints.read_record`.
+
+    Returns:
+      The same without the config's housekeeping and caches; of its files of scenes the names alone.
+    """
+    if "config" not in record:
+        return record
+    config = {key: value for key, value in record["config"].items() if key not in HOUSEKEEPING}
+    data = {key: value for key, value in config["data"].items() if key != "cache"}
+    path = data["path"]
+    data["path"] = Path(path).name if isinstance(path, str) else [Path(p).name for p in path]
+    return {**record, "config": {**config, "data": data}}
 
 
 def train_stage(stage, config, strategy, seed, directory, go_on, log_scalar, last_step, new_stage):

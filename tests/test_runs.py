@@ -196,6 +196,29 @@ def test_weights_are_not_exported_over_a_run(capsys, copied):
     assert sorted(os.listdir(copied)) == before
 
 
+def test_exported_weights_remember_no_places_of_the_machine_that_trained_them(trained, tmp_path):
+    config = checkpoints.read_record(str(trained / "ckpt-6"))["config"]
+    words = words_for(trained, out=tmp_path / "exported")
+    code, _, stderr = tiny.run_here("export_weights", *words)
+    assert code == 0, stderr
+    record = checkpoints.read_record(str(tmp_path / "exported" / "ckpt-6"))
+    assert str(tiny.ROOT) not in json.dumps(record)
+    assert str(trained) not in json.dumps(record)
+    # But what they were made of.
+    assert record["seed"] == 7 and record["data"]["content"]
+    assert config["data"].pop("cache") and config["data"].pop("path") == str(tiny.SCENES)
+    assert record["config"]["data"] == {**config["data"], "path": "scenes.tfrecords"}
+    assert record["config"]["model"] == config["model"]
+    assert "checkpoint_dir" not in record["config"]
+
+
+def test_weights_of_several_files_remember_the_names_of_each():
+    data = {"path": ["/home/me/a.tfrecords", "b/pictures/"], "cache": "/tmp", "held_out": 2}
+    shared = runs.record_to_share({"seed": 1, "config": {"out": "/tmp/o", "n_z": 4, "data": data}})
+    data = {"path": ["a.tfrecords", "pictures"], "held_out": 2}
+    assert shared == {"seed": 1, "config": {"n_z": 4, "data": data}}
+
+
 # ---------------------------------------------------------------- weights to begin with
 
 

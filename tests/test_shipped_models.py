@@ -5,7 +5,8 @@ import json
 import pytest
 
 from iodine import main
-from iodine.checkpoints import latest_checkpoint
+from iodine.checkpoints import latest_checkpoint, read_record
+from iodine.runs import record_to_share
 from multi_object_datasets.generate import generate
 from tests import tiny
 
@@ -90,3 +91,9 @@ def test_a_shipped_model_is_small_and_found_by_its_configs_name(folder):
     files = list(folder.glob(f"{latest_checkpoint(folder).rsplit('/', 1)[1]}.*"))
     assert len(files) == 2 and sum(f.stat().st_size for f in files) < MAX_BYTES[folder.name]
     assert "# " in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
+def test_a_shipped_model_remembers_no_places_of_the_machine_that_trained_it(folder):
+    record = read_record(latest_checkpoint(folder))
+    assert record == record_to_share(record)
