@@ -31,6 +31,7 @@ SCENES = {
     "rnn_nem_shapes": ("shapes", "train", None),
     "shapes_fast": ("shapes", "train", None),
     "slot_attention_clevr6_fast": None,
+    "slot_attention_multi_dsprites_fast": ("multi_dsprites", "train", "colored_on_grayscale"),
     "slot_attention_tetrominoes_fast": ("tetrominoes", "train", None),
     "tetrominoes_fast": ("tetrominoes", "train", None),
 }

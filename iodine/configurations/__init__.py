@@ -40,6 +40,7 @@ from iodine.configurations.slot_attention import (
     slot_attention_clevr6,
     slot_attention_clevr6_fast,
     slot_attention_multi_dsprites,
+    slot_attention_multi_dsprites_fast,
     slot_attention_tetrominoes,
     slot_attention_tetrominoes_fast,
 )
@@ -83,6 +84,7 @@ NAMED_CONFIGS = (
     slot_attention_tetrominoes,
     slot_attention_tetrominoes_fast,
     slot_attention_multi_dsprites,
+    slot_attention_multi_dsprites_fast,
     slot_attention_clevr6,
     slot_attention_clevr6_fast,
     monet_tetrominoes,

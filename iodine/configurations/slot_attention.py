@@ -76,6 +76,46 @@ def slot_attention_multi_dsprites(
     return _plans(data, SPRITE_FACTORS, *sizes, SMALL_NETWORKS)
 
 
+@named_config(
+    **{**ENTRIES, "batch_size": 16, "learn_rate": 0.0003},
+    num_components=6,
+    image_dim=[32, 32],
+    saturation=1.0,
+    background=1.0,
+    stages=[
+        {
+            "until": 800,
+            "image_dim": [16, 16],
+            "batch_size": 32,
+            "learn_rate": 0.0008,
+            "saturation": 3.0,
+            "background": 0.0,
+        },
+        {
+            "until": 2000,
+            "image_dim": [16, 16],
+            "batch_size": 32,
+            "saturation": 3.0,
+            "background": 0.0,
+        },
+        {"until": 2200, "saturation": 3.0, "background": 0.0},
+        {"until": 3400, "saturation": 3.0},
+        {"until": 6000},
+        {"until": 6600, "learn_rate": 0.0001},
+    ],
+    save_summaries_steps=100,
+)
+def slot_attention_multi_dsprites_fast(
+    batch_size, image_dim, n_z, num_components, num_iters, learn_rate, saturation, background
+):
+    """slot_attention_multi_dsprites at 32×32, at first of strong colours in front of black."""
+    data = multi_dsprites_data("colored_on_grayscale", batch_size, image_dim)
+    data = {**data, "saturation": saturation, "background": background}
+    sizes = (n_z, num_components, num_iters, learn_rate)
+    schedule = {**SCHEDULE, "warmup_steps": 500}
+    return _plans(data, SPRITE_FACTORS, *sizes, SMALL_NETWORKS, schedule)
+
+
 @named_config(**ENTRIES, num_components=7, image_dim=[128, 128])
 def slot_attention_clevr6(batch_size, image_dim, n_z, num_components, num_iters, learn_rate):
     data = clevr_data(batch_size, image_dim, **OBJECTS)
