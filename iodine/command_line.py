@@ -33,7 +33,7 @@ PATHS = (
     "reference_checkpoint",
     "data.path",
 )
-FEEDING = ("image_dim", "pixel_scale", "saturation", "background")  # what not every config has
+FEEDING = ("image_dim", "pixel_scale", "saturation", "background", "dataset_variant")
 OBSERVER_PACKAGES = ("pymongo", "sqlalchemy")
 EXIT_WORKER_LOST = 75  # what sysexits.h calls a temporary failure: the same command may go on
 

@@ -17,6 +17,7 @@ ENTRIES = (
     "pixel_scale",
     "kl_weight",
     "learn_rate",
+    "dataset_variant",
     "saturation",
     "background",
 )

@@ -1,4 +1,4 @@
-"""Reads Multi-dSprites: overlapping sprites, 64x64, in the published variants and one of ours."""
+"""Reads Multi-dSprites: overlapping sprites, 64x64, in the published variants and two of ours."""
 
 import numpy as np
 
@@ -10,6 +10,7 @@ IMAGE_SIZE = [64, 64]
 MAX_NUM_ENTITIES = {
     "binarized": 4,
     "colored_on_grayscale": 6,
+    "colored_on_black": 6,  # The sprites of colored_on_grayscale in front of black.
     "colored_on_colored": 5,
     "binarized_few": 3,  # As binarized, but with no, one or two sprites: to learn to count.
 }
@@ -50,7 +51,8 @@ def dataset(tfrecords_path, dataset_variant, read_buffer_size=None, map_parallel
 
     Args:
       dataset_variant: "binarized" (4 entities, image and color of one channel),
-        "colored_on_grayscale" (6), "colored_on_colored" (5) or "binarized_few" (3, one channel).
+        "colored_on_grayscale" (6), "colored_on_black" (6), "colored_on_colored" (5) or
+        "binarized_few" (3, one channel).
       tfrecords_path, read_buffer_size, map_parallel_calls: as for `SceneFormat.dataset`.
 
     Returns:

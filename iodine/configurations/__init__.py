@@ -26,7 +26,6 @@ from iodine.configurations.multi_dsprites import (
     multi_dsprites_binarized,
     multi_dsprites_binarized_fast,
     multi_dsprites_fast,
-    multi_dsprites_tiny,
 )
 from iodine.configurations.objects_room import objects_room, objects_room_fast, sequences
 from iodine.configurations.paper import clevr6_paper, multi_dsprites_paper, tetrominoes_paper
@@ -61,7 +60,6 @@ NAMED_CONFIGS = (
     tetrominoes_fast,
     multi_dsprites,
     multi_dsprites_fast,
-    multi_dsprites_tiny,
     clevr6,
     clevr6_fast,
     clevr,

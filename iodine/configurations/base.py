@@ -27,6 +27,7 @@ def base():
     image_dim = None  # [height, width] that scenes are resized to
     pixel_scale = None  # of the likelihood of pixels
     kl_weight = 1.0  # 1 is the ELBO
+    dataset_variant = None  # which of a data set's variants
     saturation = None  # strength of the scenes' colours, 0 for grey, 1 as they are
     background = None  # share of its brightness that the background keeps, from 0, black, to 1
 

@@ -17,6 +17,26 @@ def logistic_pixels(scale):
 LINEAR_COORDS = {"coord_type": "linear"}
 COSINE_COORDS = {"coord_type": "cos", "coord_freqs": 5}  # of more frequencies than the paper's
 
+
+def upsampling_decoder(channels, coords=COSINE_COORDS):
+    """Plan of a decoder that broadcasts to a grid of a quarter of the image's size.
+
+    Args:
+      channels: of the layer on the grid, and of the two transposed convolutions that double it.
+      coords: coord_type, and coord_freqs if "cos".
+    """
+    return {
+        "constructor": "iodine.modules.networks.BroadcastDeConv",
+        "cnn_opt": {
+            "output_channels": [*channels, None],
+            "kernel_shapes": [3, 5, 5, 3],
+            "strides": [1, 2, 2, 1],
+            "activation": "elu",
+        },
+        **coords,
+    }
+
+
 BINARY_PIXELS = {"constructor": "iodine.modules.distribution.BernoulliOutput"}
 
 

@@ -112,7 +112,7 @@ class MultiDSprites(_Generated):
     factors: ClassVar = {
         name: [name] for name in ("color", "shape", "scale", "x", "y", "orientation")
     }
-    num_examples = 20000
+    num_examples = 60000  # As many as the paper trained on.
 
     def __post_init__(self):
         super().__post_init__()

@@ -151,6 +151,33 @@ class ConvNet2D(snt.Module):
             x = self.activate(layer(x), i)
         return x
 
+    def sizes_before(self, size):
+        """Sizes that transposed convolutions pass through to make images of a size.
+
+        Args:
+          size: (H, W) of the last layer's output.
+
+        Returns:
+          List of (H, W): of the first layer's input, then of each layer's output.
+        """
+        sizes = [tuple(size)]
+        for stride in reversed(self.strides):
+            sizes.append(tuple(-(-length // stride) for length in sizes[-1]))
+        return sizes[::-1]
+
+    @mixed_precision
+    def enlarge(self, sizes, *inputs):
+        """As the call, but cuts each layer's output, which may be a few pixels too large, to its size.
+
+        Args:
+          sizes: (H, W) of each layer's output, see `sizes_before`.
+          *inputs: of the first layer.
+        """
+        for i, (layer, (height, width)) in enumerate(zip(self.layers, sizes)):
+            x = self.activate(layer(*inputs)[:, :height, :width], i)
+            inputs = (x,)
+        return x
+
 
 class CNN(snt.Module):
     """Convolutions, then flattening or average pooling, then an MLP: [N, H, W, C] -> [N, O].
@@ -282,6 +309,48 @@ class BroadcastConv(snt.Module):
         return images
 
 
+class BroadcastDeConv(BroadcastConv):
+    """Spatial broadcast decoder on a coarse grid, then transposed convolutions.
+
+    The vector is copied to every point of a grid, which is as large as the image divided by all
+    strides (rounded up at each layer), and coordinates of that grid are appended. The layers with
+    strides above 1 enlarge the result to exactly the size asked for. Nearly all work of a
+    `BroadcastConv` is at full size; here most of it is at a fraction of the pixels. Slot Attention
+    (Locatello et al. 2020) and EfficientMORL (Emami et al. 2021) decode CLEVR in this way.
+
+    Args:
+      cnn_opt: arguments of `ConvNet2D`. Layers with a stride of 1 are convolutions, the others
+        transposed ones. The first layer's stride has to be 1.
+      mlp_opt, coord_type, coord_freqs: as in `BroadcastConv`.
+    """
+
+    def __init__(
+        self, cnn_opt, mlp_opt=None, coord_type="linear", coord_freqs=3, name="broadcast_deconv"
+    ):
+        super().__init__(cnn_opt, mlp_opt, coord_type, coord_freqs, name=name)
+
+    def __call__(self, x, output_shape):
+        """Decodes vectors to images, [N, I] -> [N, H, W, C] for output_shape (H, W, C)."""
+        height, width, channels = output_shape
+        if self.cnn is None:
+            opt = fill_output_channels(self.cnn_opt, channels)
+            strides = per_layer(opt["strides"], len(opt["output_channels"]), "strides")
+            if strides[0] != 1:
+                raise utils.UserError(
+                    f"cnn_opt: strides begin with {strides[0]}, but the first layer of "
+                    "BroadcastDeConv works on the grid and needs a stride of 1"
+                )
+            layer_types = [snt.Conv2D if stride == 1 else snt.Conv2DTranspose for stride in strides]
+            if strides[-1] == 1:
+                layer_types[-1] = NarrowConv2D
+            layer_types[0] = BroadcastConv2D
+            self.cnn = ConvNet2D(layer_types=layer_types, **opt)
+        grid, *sizes = self.cnn.sizes_before((height, width))
+        if self.mlp is not None:
+            x = self.mlp(x)
+        return self.cnn.enlarge(sizes, x, tf.constant(self.coordinates(*grid)))
+
+
 class DeConv(snt.Module):
     """Deconvolutional decoder: an MLP, a small feature map, then transposed convolutions.
 
@@ -309,18 +378,13 @@ class DeConv(snt.Module):
         if self.cnn is None:
             opt = fill_output_channels(self.cnn_opt, channels)
             self.cnn = ConvNet2D(layer_types=snt.Conv2DTranspose, **opt)
-        sizes = [np.array([height, width])]  # of each layer's input, last one first
-        for stride in reversed(self.cnn.strides):
-            sizes.append(-(-sizes[-1] // stride))
-        seed_height, seed_width = sizes[-1]
+        (seed_height, seed_width), *sizes = self.cnn.sizes_before((height, width))
         if self.seed is None:
-            self.seed = MLP([int(seed_height * seed_width) * self.seed_channels], name="seed")
+            self.seed = MLP([seed_height * seed_width * self.seed_channels], name="seed")
         if self.mlp is not None:
             x = self.mlp(x)
         x = tf.reshape(self.seed(x), [x.shape[0], seed_height, seed_width, self.seed_channels])
-        for i, (layer, size) in enumerate(zip(self.cnn.layers, sizes[-2::-1])):
-            x = self.cnn.activate(layer(x)[:, : size[0], : size[1]], i)  # [N, *size, ·]
-        return x
+        return self.cnn.enlarge(sizes, x)
 
 
 class LSTMLayer(snt.Module):

@@ -15,13 +15,21 @@ SQUARE, ELLIPSE, HEART = 1, 2, 3
 NUM_SPRITES = {
     "binarized": (2, 3),
     "colored_on_grayscale": (2, 5),
+    "colored_on_black": (2, 5),
     "colored_on_colored": (1, 4),
     "binarized_few": (0, 2),
 }
-VARIANTS = ("colored_on_grayscale", "colored_on_colored", "binarized", "binarized_few")
+VARIANTS = (
+    "colored_on_grayscale",
+    "colored_on_black",
+    "colored_on_colored",
+    "binarized",
+    "binarized_few",
+)
 
-# Pixels at scale 1; all three cover about the same area.
-SQUARE_SIDE = 18.0
+# Pixels at scale 1. The square is the largest that turns freely within 28 pixels, which agrees with
+# the largest published one seen.
+SQUARE_SIDE = 28 / np.sqrt(2)
 ELLIPSE_AXES = (12.5, 7.5)  # Semi-axes.
 HEART_UNIT = 10.5  # The heart is 2 units wide and about as high.
 
@@ -78,9 +86,13 @@ def _colors(rng, variant, count):
     if variant == "colored_on_colored":
         return rng.random((count + 1, 3))
     background = np.full((1, 3), rng.random())
-    return np.concatenate(
-        [background, [colorsys.hsv_to_rgb(*hsv) for hsv in rng.random((count, 3))]]
-    )
+    if variant == "colored_on_black":
+        background[:] = 0.0
+    # No paper says what hues, saturations and values are drawn from. All 25 published sprites that
+    # could be measured have saturations and values of about a half and more.
+    hues, saturations, values = rng.uniform([0.0, 0.5, 0.5], 1.0, (count, 3)).T
+    sprites = [colorsys.hsv_to_rgb(*hsv) for hsv in zip(hues, saturations, values)]
+    return np.concatenate([background, sprites])
 
 
 def sample(rng, variant):
