@@ -14,8 +14,8 @@ import time
 
 import tensorflow as tf
 
-from iodine.learner import Learner, Progress
 from iodine.main import build, get_config
+from iodine.train.learner import Learner, Progress
 from multi_object_datasets.arguments import Parser
 
 TORCH_AIR = pathlib.Path(__file__).with_name("torch_air.py")

@@ -6,7 +6,7 @@ All on one core, and all from the same files in one run: scenes of the parity fi
 repeated. The columns:
 - plain loop: `tf.io.parse_single_example` of one-byte strings, crop, resize and batch, as the
   reference reads;
-- stream: `data.cache=False`, the same without a cache but with this project's parser;
+- stream: `datasets.cache=False`, the same without a cache but with this project's parser;
 - packed: training batches from the packed file, shuffled over the whole set;
 - ratio: packed over plain loop;
 - packing: the rate at which a file is packed, once.
@@ -25,7 +25,7 @@ if hasattr(os, "sched_setaffinity"):
 import numpy as np
 import tensorflow as tf
 
-from iodine.modules import data
+from iodine.data import datasets
 from multi_object_datasets import objects_room, pack, records, shapes
 from multi_object_datasets.arguments import Parser
 from multi_object_datasets.generators import example
@@ -149,11 +149,11 @@ def main():
     shape_scene = made_up_scene(shapes.SCENE_FORMAT, rng)
     # Data set, serialised scenes, how often to write them, batch size.
     cases = {
-        "clevr_with_masks": (data.CLEVR, fixture("clevr6_small"), 32, 4),
-        "multi_dsprites": (data.MultiDSprites, fixture("multi_dsprites_small"), 512, 16),
-        "tetrominoes": (data.Tetrominoes, fixture("tetrominoes_small"), 1024, 128),
-        "objects_room": (data.ObjectsRoom, [room], 512, 16),
-        "shapes": (data.Shapes, [shape_scene], 2048, 128),
+        "clevr_with_masks": (datasets.CLEVR, fixture("clevr6_small"), 32, 4),
+        "multi_dsprites": (datasets.MultiDSprites, fixture("multi_dsprites_small"), 512, 16),
+        "tetrominoes": (datasets.Tetrominoes, fixture("tetrominoes_small"), 1024, 128),
+        "objects_room": (datasets.ObjectsRoom, [room], 512, 16),
+        "shapes": (datasets.Shapes, [shape_scene], 2048, 128),
     }
     print(f"images/s on one core{'':9}plain loop   stream   packed  ratio  packing", flush=True)
     for name, case in cases.items():

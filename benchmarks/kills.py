@@ -15,7 +15,7 @@ import tempfile
 import time
 
 from multi_object_datasets.arguments import Parser
-from tests import tiny
+from tests.helpers import tiny
 from tests.test_workers import WORKERS, environments
 
 LAST_STEP = 200

@@ -14,7 +14,7 @@ import threading
 import time
 
 from multi_object_datasets.arguments import Parser
-from tests import tiny
+from tests.helpers import tiny
 
 NUM_SAMPLES = 10
 STEP = re.compile(rb"^ *(\d+) Loss:", re.MULTILINE)

@@ -21,7 +21,7 @@ from matplotlib import pyplot as plt
 
 from benchmarks.seeds import MODULE
 from iodine.configurations import NAMED_CONFIGS
-from iodine.stages import plan_stages
+from iodine.train.stages import plan_stages
 from multi_object_datasets.arguments import Parser
 
 ACCURACIES = (0.5, 0.8, 0.9, 0.95)

@@ -26,10 +26,10 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
-from iodine import devices
-from iodine.learner import Learner, Progress
 from iodine.main import build, get_config
 from iodine.modules import convolutions, networks
+from iodine.train import devices
+from iodine.train.learner import Learner, Progress
 from multi_object_datasets.arguments import Parser
 
 BATCH_SIZES = {"tetrominoes": 8, "multi_dsprites": 2, "clevr6": 1}

@@ -11,8 +11,8 @@ by shape alone, with some mistakes, and textured MNIST is not taken apart.
 import numpy as np
 
 from experiments import experiment, panels
-from iodine import evaluation, visualization
-from iodine.modules import plotting
+from iodine.evaluate import evaluation, visualization
+from iodine.figures import decompositions
 
 METRICS = ("ari_nobg", "ari", "mse")
 NUM_SHOWN = 6  # scenes in the picture
@@ -34,7 +34,7 @@ def measure(lab):
     batch = next(dataset("test").as_numpy_iterator())
     info = visualization.run_model(model, batch, seed=0)
     shown = range(min(NUM_SHOWN, len(batch["image"])))
-    lab.write_picture("scenes", plotting.example_plot(info, b=shown))
+    lab.write_picture("scenes", decompositions.example_plot(info, b=shown))
     return {"config": lab.config, "seeds": seeds}
 
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from experiments import experiment, panels
 from experiments.larger import data_name
-from iodine import latents, visualization
-from iodine.modules.utils import UserError
+from iodine.errors import UserError
+from iodine.evaluate import visualization
+from iodine.figures import latents
 from multi_object_datasets import generate
 
 NUM_SINGLE = 30000  # scenes of one ball to train on

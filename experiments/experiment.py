@@ -20,8 +20,8 @@ from sacred.utils import ConfigAddedError, iterate_flattened
 from experiments.run import Run
 from iodine import checkpoints, terminal
 from iodine.command_line import checked_updates, default_config, unknown_key
+from iodine.errors import UserError
 from iodine.main import check_config, ex, get_config
-from iodine.modules.utils import UserError
 from multi_object_datasets.arguments import Parser
 from multi_object_datasets.cpus import available_cpus
 from multi_object_datasets.errors import DatasetError

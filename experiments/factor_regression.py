@@ -12,11 +12,11 @@ latent of a whole scene does not, and the deconvolutional decoder is in between.
 import numpy as np
 
 from experiments import experiment, panels
-from iodine import evaluation, factor_regression, scene_runs, visualization
+from iodine.errors import UserError
+from iodine.evaluate import evaluation, factors, prediction, visualization
+from iodine.figures import decompositions
+from iodine.figures.tiles import FONT_SIZE
 from iodine.main import build
-from iodine.modules import plotting
-from iodine.modules.tiles import FONT_SIZE
-from iodine.modules.utils import UserError
 
 MODELS = {"IODINE": "", "IODINE, deconvolution": "_deconv", "VAE": "_vae"}
 METRICS = ("ari_nobg", "mse", "recons", "kl")
@@ -51,7 +51,7 @@ def regress_whole_scene(model, dataset, regressor, num_images):
       num_images: number of held-out scenes.
 
     Returns:
-      {factor: as `factor_regression.fit_and_score`}, the mean over the objects' ranks.
+      {factor: as `factors.fit_and_score`}, the mean over the objects' ranks.
     """
     first = model.num_background
 
@@ -62,14 +62,14 @@ def regress_whole_scene(model, dataset, regressor, num_images):
             **{f"factor/{name}": f[:, first:] for name, f in info["data"]["factors"].items()},
         }
 
-    num_train = factor_regression.TRAIN_SCENES_PER_TEST_SCENE * num_images
+    num_train = factors.TRAIN_SCENES_PER_TEST_SCENE * num_images
     train, test = (
-        scene_runs.run_model(model, scene_runs.first_scenes(batches, n), n, 0, select)
+        prediction.run_model(model, prediction.first_scenes(batches, n), n, 0, select)
         for batches, n in ((dataset("train"), num_train), (dataset("test"), num_images))
     )
     ranks = range(int(test["visibility"].sum(axis=1).max()))
     scores = [
-        factor_regression.fit_and_score(regressor, in_order(train, rank), in_order(test, rank))
+        factors.fit_and_score(regressor, in_order(train, rank), in_order(test, rank))
         for rank in ranks
     ]
     return {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
@@ -112,7 +112,7 @@ def measure(lab):
     batch = next(dataset("test").as_numpy_iterator())
     info = visualization.run_model(model, batch, seed=0)
     shown = range(min(NUM_SHOWN, len(batch["image"])))
-    lab.write_picture("deconv", plotting.example_plot(info, b=shown))
+    lab.write_picture("deconv", decompositions.example_plot(info, b=shown))
     return figures
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from experiments import experiment, panels
 from experiments.larger import combination, larger_scenes
-from iodine import evaluation, visualization
-from iodine.modules import plotting
+from iodine.evaluate import evaluation, visualization
+from iodine.figures import decompositions
 
 METRICS = ("ari_nobg", "mse")
 NUM_SHOWN = 3  # scenes of each kind
@@ -107,7 +107,7 @@ def picture(run, updates, choose):
     model, data = run.load(**updates)
     batch = next(data("test").as_numpy_iterator())
     info = visualization.run_model(model, batch, seed=0, numbers=np.int32(batch["scene"]))
-    return plotting.example_plot(info, b=np.arange(len(batch["image"]))[choose(batch)])
+    return decompositions.example_plot(info, b=np.arange(len(batch["image"]))[choose(batch)])
 
 
 def draw(figures):

@@ -1,7 +1,7 @@
 """Scenes of more objects than a config trains on, and with a combination that it never sees."""
 
+from iodine.errors import UserError
 from iodine.main import build
-from iodine.modules.utils import UserError
 from multi_object_datasets import generate
 from multi_object_datasets.generators.balls import NUM_BALLS
 

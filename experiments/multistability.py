@@ -14,9 +14,9 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 from experiments import experiment, panels
-from iodine import scene_runs
-from iodine.modules import plotting
-from iodine.modules.tiles import show_img, show_mask, tile_figure
+from iodine.evaluate import prediction
+from iodine.figures import decompositions
+from iodine.figures.tiles import show_img, show_mask, tile_figure
 from multi_object_datasets import generate
 from multi_object_datasets.generators import tetrominoes
 from multi_object_datasets.segmentation_metrics import adjusted_rand_index
@@ -93,7 +93,7 @@ def look(run, path, num_scenes, num_draws):
     model, dataset = run.load(
         **{"data.path": str(path), "data.held_out": num_scenes, "data.batch_size": 1}
     )
-    scenes = [batch for batch, _ in scene_runs.first_scenes(dataset("test"), num_scenes)]
+    scenes = [batch for batch, _ in prediction.first_scenes(dataset("test"), num_scenes)]
 
     def repeated():
         for number, batch in enumerate(scenes):
@@ -104,8 +104,8 @@ def look(run, path, num_scenes, num_draws):
         return {"mask": info["outputs"]["pred_mask"][:, -1, ..., 0], "z": info["latent"]["z_mean"]}
 
     results = []
-    picked = scene_runs.infer(model, repeated(), 0, select)
-    with scene_runs.progress_bar(num_scenes, "scene") as bar:
+    picked = prediction.infer(model, repeated(), 0, select)
+    with prediction.progress_bar(num_scenes, "scene") as bar:
         for batch, (_, found) in zip(scenes, picked):
             factors = {name: values[0] for name, values in batch["factors"].items()}
             x, y = factors.pop("position").T
@@ -163,11 +163,11 @@ def picture(scene):
     count = len(scene.valid)
     figure, axes = tile_figure(2, 1 + count, 0.9, 1.0)
     show_img(scene.image, ax=axes[0, 0])
-    axes[0, 0].set_title("scene", **plotting.TITLE)
+    axes[0, 0].set_title("scene", **decompositions.TITLE)
     found, background = scene.found(), np.arange(tetrominoes.NUM_PIECES + 1)[:, None, None]
     for d, labels in enumerate(scene.valid):
         show_mask(np.float32(labels == background), axes[0, 1 + d], background=True)
-        axes[0, 1 + d].set_title(f"{np.sum(found == d)} of {len(found)}", **plotting.TITLE)
+        axes[0, 1 + d].set_title(f"{np.sum(found == d)} of {len(found)}", **decompositions.TITLE)
         if (found == d).any():
             show_mask(scene.masks[found == d][0], axes[1, 1 + d])
     return figure

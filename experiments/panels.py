@@ -2,7 +2,7 @@
 
 from matplotlib import pyplot as plt
 
-from iodine.modules.tiles import FONT_SIZE
+from iodine.figures.tiles import FONT_SIZE
 
 WIDTH = 7.0  # inches
 TITLES = {

@@ -5,10 +5,12 @@ import sys
 from sacred.utils import convert_to_nested_dict
 
 from experiments.events import read_events
-from iodine import checkpoints, evaluation, runs, stages
+from iodine import checkpoints
+from iodine.data.provenance import check_never_trained_on
+from iodine.errors import UserError
+from iodine.evaluate import evaluation
 from iodine.main import build, ex, get_config
-from iodine.modules.provenance import check_never_trained_on
-from iodine.modules.utils import UserError
+from iodine.train import run, stages
 
 
 class Run:
@@ -54,7 +56,7 @@ class Run:
             )
         stage = next(stage for stage in self._stages if stage.number == record["stage"])
         recorded = {**record["config"], "stages": []}
-        for line in runs.differences_from(recorded, self._config(stage.differences)):
+        for line in run.differences_from(recorded, self._config(stage.differences)):
             raise UserError(f"'{self.directory}' holds {line}: choose another --out")
         return step
 

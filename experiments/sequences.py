@@ -13,9 +13,9 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from experiments import experiment, panels
-from iodine import visualization
-from iodine.modules.overview import color_masks
-from iodine.modules.tiles import label_row, show_img, tile_figure
+from iodine.evaluate import visualization
+from iodine.figures.summary_images import color_masks
+from iodine.figures.tiles import label_row, show_img, tile_figure
 
 MIN_PIXELS = 10  # of an object in a frame, for its slot there to count
 GIF_SCALE, GIF_MILLISECONDS = 3, 150

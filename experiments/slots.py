@@ -9,7 +9,7 @@ background; more than that does not hurt.
 
 from experiments import experiment, panels
 from experiments.larger import larger_scenes
-from iodine import evaluation
+from iodine.evaluate import evaluation
 
 MORE_SLOTS = (-1, 0, 2)  # than the config's
 METRICS = ("ari_nobg", "mse", "kl")

@@ -11,8 +11,8 @@ import json
 import numpy as np
 
 from experiments import experiment, panels
-from iodine import evaluation
-from iodine.modules.tiles import FONT_SIZE
+from iodine.evaluate import evaluation
+from iodine.figures.tiles import FONT_SIZE
 
 # Mean and standard deviation over five seeds, as the paper gives them.
 PAPER = {

@@ -8,7 +8,7 @@ import sys
 
 import tensorflow as tf
 
-from iodine.modules.utils import UserError
+from iodine.errors import UserError
 
 MAX_TO_KEEP = 5
 # The entry that tells TensorFlow 2's checkpoints from TensorFlow 1's.

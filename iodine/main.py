@@ -12,16 +12,13 @@ from sacred import SETTINGS
 from sacred.initialize import create_run
 from sacred.utils import convert_to_nested_dict, create_basic_stream_logger
 
-from iodine import configurations, training
-from iodine.command_line import (
-    NAMED_CONFIGS,
-    CommandLineExperiment,
-    Terminated,
-    checked_updates,
-)
-from iodine.modules.provenance import check_never_trained_on
-from iodine.modules.utils import UserError, build
-from iodine.stages import plan_stages
+from iodine import configurations
+from iodine.build import build
+from iodine.command_line import NAMED_CONFIGS, CommandLineExperiment, Terminated, checked_updates
+from iodine.data.provenance import check_never_trained_on
+from iodine.errors import UserError
+from iodine.train import loop
+from iodine.train.stages import plan_stages
 
 __all__ = ["build", "ex", "get_config", "load_model"]
 
@@ -100,7 +97,7 @@ def check_config(_config):
     ):
         if not isinstance(_config[key], int) or _config[key] < 1:
             raise UserError(f"{key} has to be a whole number above 0, not {_config[key]}")
-    training.check_periods(
+    loop.check_periods(
         _config["steps_per_call"],
         _config["save_summaries_steps"],
         _config["save_images_steps"],
@@ -157,7 +154,7 @@ def check_stages(config, config_of):
 
     Args:
       config: the resolved config.
-      config_of: as for `runs.train`.
+      config_of: as for `run.train`.
 
     Raises:
       UserError: for the first value that cannot be used; says of which stage.
@@ -174,12 +171,13 @@ def check_stages(config, config_of):
 @ex.main
 def main(strategy, checkpoint_dir, continue_run, initial_weights, gpu_memory_growth, _config, _run):
     """Trains a model."""
-    from iodine import checkpoints, devices, runs
+    from iodine import checkpoints
+    from iodine.train import devices, run
 
     devices.set_memory_growth(gpu_memory_growth)
     # SQL observers count from 0.
     run_id = 1 if _run._id is None else _run._id
-    directory, go_on = runs.checkpoint_directory(checkpoint_dir, continue_run, run_id)
+    directory, go_on = run.checkpoint_directory(checkpoint_dir, continue_run, run_id)
     if _run._id is None and not continue_run:
         _run.run_logger.warning("No observer gives this run an id, so its directory ends in _1")
     strategy = devices.create_strategy(strategy)
@@ -192,10 +190,10 @@ def main(strategy, checkpoint_dir, continue_run, initial_weights, gpu_memory_gro
         checkpoints.latest_checkpoint(initial_weights)
     _run.info["checkpoint_dir"] = os.path.abspath(directory)
     _run.info["tensorflow"] = {"logdirs": [os.path.abspath(directory)]}
-    claim = runs.claimed(directory) if devices.is_chief(strategy) else contextlib.nullcontext()
+    claim = run.claimed(directory) if devices.is_chief(strategy) else contextlib.nullcontext()
     try:
         with claim:
-            means = runs.train(
+            means = run.train(
                 _config,
                 functools.partial(config_of_stage, _run),
                 strategy,
@@ -205,7 +203,7 @@ def main(strategy, checkpoint_dir, continue_run, initial_weights, gpu_memory_gro
                 _run.log_scalar,
             )
         return means.get("loss")  # Sacred's SqlObserver takes no result but a number.
-    except training.Interrupted as interrupted:
+    except loop.Interrupted as interrupted:
         if interrupted.signal_number == signal.SIGINT:
             raise KeyboardInterrupt from None
         raise Terminated from None
@@ -226,8 +224,8 @@ def evaluate(eval_images, factor_regression, out, seed):
     factor_regression=True also fits linear models of the factors to the latents; a list of
     [name, size, type] says of which.
     """
-    from iodine import evaluation
-    from iodine.factor_regression import choose_regressor
+    from iodine.evaluate import evaluation
+    from iodine.evaluate.factors import choose_regressor
 
     if out and not os.path.isdir(os.path.dirname(os.path.abspath(out))):
         raise UserError(f"the directory of out={out} does not exist")
@@ -248,14 +246,15 @@ def evaluate(eval_images, factor_regression, out, seed):
 @ex.command(unobserved=True)
 def export_weights(checkpoint_dir, out):
     """Writes the latest checkpoint's model alone, without optimizer, as a checkpoint in out=DIR."""
-    from iodine import checkpoints, runs
+    from iodine import checkpoints
+    from iodine.train import run
 
     if out is None:
         raise UserError("say where to write: out=DIR, for example out=exported")
     path = checkpoints.latest_checkpoint(checkpoint_dir)
     _, model = restored_model()
     checkpoints.check_vacant(out)
-    record = runs.record_to_share(checkpoints.read_record(path))
+    record = run.record_to_share(checkpoints.read_record(path))
     writer = checkpoints.CheckpointWriter(out, record, model=model)
     print(f"exported '{path}' to '{writer.save(checkpoints.step_of(path))}'")
 
@@ -263,13 +262,13 @@ def export_weights(checkpoint_dir, out):
 @ex.command(unobserved=True)
 def convert(reference_checkpoint, reference_batch_size, checkpoint_dir, batch_size, seed):
     """Converts reference_checkpoint=PATH of the original IODINE to one in checkpoint_dir=DIR."""
-    from iodine import convert_checkpoint
+    from iodine import reference_checkpoints
 
     if reference_checkpoint is None:
         raise UserError("say which checkpoint to convert: reference_checkpoint=PATH")
     dataset, model, optimizer = build_parts()
     model.initialize(dataset.image_shape)
-    path = convert_checkpoint.convert(
+    path = reference_checkpoints.convert(
         model,
         optimizer,
         reference_checkpoint,
@@ -283,7 +282,7 @@ def convert(reference_checkpoint, reference_batch_size, checkpoint_dir, batch_si
 @ex.command(unobserved=True)
 def export_reference(checkpoint_dir, out):
     """Writes the latest checkpoint in checkpoint_dir=DIR as out=PREFIX for the original IODINE."""
-    from iodine import checkpoints, convert_checkpoint
+    from iodine import checkpoints, reference_checkpoints
 
     if out is None:
         raise UserError("say where to write: out=PREFIX, for example out=exported/model.ckpt")
@@ -292,7 +291,7 @@ def export_reference(checkpoint_dir, out):
     model.initialize(dataset.image_shape)
     optimizer.initialize(model.trainable_variables)
     checkpoints.restore(path, model=model, optimizer=optimizer)
-    convert_checkpoint.export_reference(model, optimizer, out)
+    reference_checkpoints.export_reference(model, optimizer, out)
     print(f"exported '{path}' of step {int(optimizer.step)} to '{out}'")
 
 
@@ -303,7 +302,8 @@ def visualize(checkpoint_dir, image, out, eval_images, seed):
     image= also takes a folder, a glob, or a list: 'image=["a.png", "b.png"]'. out=DIR is where the
     files go.
     """
-    from iodine import checkpoints, visualization
+    from iodine import checkpoints
+    from iodine.evaluate import visualization
 
     path = checkpoints.latest_checkpoint(checkpoint_dir)
     dataset, model = restored_model(for_testing=image is None)
@@ -313,7 +313,8 @@ def visualize(checkpoint_dir, image, out, eval_images, seed):
 @ex.command(unobserved=True)
 def segment(checkpoint_dir, image, out, seed):
     """Writes what each slot holds of pictures to out=DIR; image=FILE, FOLDER, GLOB or a list."""
-    from iodine import checkpoints, segment
+    from iodine import checkpoints
+    from iodine.evaluate import segment
 
     if image is None:
         raise UserError("say which pictures: image=FILE, FOLDER or GLOB, or a list of these")
@@ -327,7 +328,7 @@ def segment(checkpoint_dir, image, out, seed):
 @ex.command(unobserved=True)
 def compare(checkpoint_dir, eval_images, out, seed, _config):
     """Compares models on the same scenes, 'checkpoint_dir=["A", "B"]'; out=DIR is for pictures."""
-    from iodine import compare
+    from iodine.evaluate import compare
 
     dataset, _, _ = build_parts()
     models = compare.load_models(checkpoint_dir, dataset, _config["model"])

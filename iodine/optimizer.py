@@ -10,7 +10,7 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
-from iodine.modules.utils import UserError
+from iodine.errors import UserError
 
 
 def _number(value, what, wanted, fits):

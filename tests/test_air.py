@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from iodine import devices, evaluation, learner, optimizer
-from iodine.baselines import air_pictures
-from iodine.baselines.air import AIR
-from iodine.modules.utils import UserError
+from iodine import optimizer
+from iodine.baselines.air import windows
+from iodine.baselines.air.model import AIR
+from iodine.errors import UserError
+from iodine.evaluate import evaluation
+from iodine.train import devices, learner
 
 B, N, H, W = 3, 2, 12, 10
 TINY = {
@@ -253,7 +255,7 @@ def test_confusion_counts_each_pair():
 
 def test_the_outline_of_a_window_is_drawn_in_its_steps_color():
     places = tf.constant([[[2.0, 0.0, 0.0], [4.0, 3.0, 3.0]]])  # the middle; the top left corner
-    picture = air_pictures.draw_boxes(tf.zeros([1, 8, 8, 1]), places, tf.constant([[1, 0]]))[0]
+    picture = windows.draw_boxes(tf.zeros([1, 8, 8, 1]), places, tf.constant([[1, 0]]))[0]
     expected = np.zeros([8, 8])
     expected[2:6, 2:6] = 1
     expected[3:5, 3:5] = 0

@@ -7,14 +7,14 @@ import pytest
 import tensorflow as tf
 
 from iodine.checkpoints import latest_checkpoint
+from iodine.data import datasets
+from iodine.errors import UserError
 from iodine.main import build, get_config
-from iodine.modules import data
-from iodine.modules.utils import UserError
 from multi_object_datasets import generators
 from multi_object_datasets.generate import generate
 from multi_object_datasets.generators import multi_mnist
 from multi_object_datasets.generators.worker import scene_rng
-from tests import tiny
+from tests.helpers import tiny
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 
@@ -24,7 +24,7 @@ PERIODS = ["save_summaries_steps=1", "save_checkpoint_steps=2", "save_images_ste
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Six test scenes and twenty training scenes, as data.path takes them."""
+    """Six test scenes and twenty training scenes, as datasets.path takes them."""
     folder = tmp_path_factory.mktemp("scenes")
     for split, count in (("test", 6), ("train", 20)):
         generate("multi_mnist", count, 0, folder / split, split=split, workers=1)
@@ -78,7 +78,7 @@ def test_its_files_of_test_and_training_digits_are_generated_where_they_are_not_
     tmp_path, monkeypatch, capfd
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(data.MultiMNIST, "num_examples", {"test": 3, "train": 5})
+    monkeypatch.setattr(datasets.MultiMNIST, "num_examples", {"test": 3, "train": 5})
     plan = {**get_config("air")["data"], "held_out": 3, "batch_size": 2}
     dataset = build(plan)
     images = np.concatenate([batch["image"] for batch in dataset("test").as_numpy_iterator()])

@@ -7,10 +7,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from iodine import compare, evaluation, main, segment, visualization
-from iodine.modules.model import Model, with_ground_truth
+from iodine import main
+from iodine.evaluate import compare, evaluation, segment, visualization
+from iodine.model import Model, with_ground_truth
 from multi_object_datasets.generate import generate
-from tests import tiny
+from tests.helpers import tiny
 
 
 class Halves(Model):

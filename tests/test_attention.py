@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from iodine.baselines.attention import attend, put, sampling_matrix
+from iodine.baselines.air.spatial_transformer import attend, put, sampling_matrix
 
 
 def place(*values):

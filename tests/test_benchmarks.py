@@ -12,8 +12,8 @@ import tensorflow as tf
 from benchmarks import gaps, time_to_accuracy, train_step
 from iodine.main import get_config
 from iodine.modules import convolutions
-from iodine.stages import ENTRIES
-from tests import tiny
+from iodine.train.stages import ENTRIES
+from tests.helpers import tiny
 
 
 def test_work_is_counted_from_shapes():

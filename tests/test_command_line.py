@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from iodine import configurations, main
 from multi_object_datasets.generate import generate
-from tests import tiny
+from tests.helpers import tiny
 
 DSPRITES = tiny.ROOT / "tests" / "parity" / "multi_dsprites_small" / "scenes.tfrecords"
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iodine import checkpoints, compare, main
-from iodine.modules import curves
-from iodine.modules.utils import UserError
-from tests import tiny
+from iodine import checkpoints, main
+from iodine.errors import UserError
+from iodine.evaluate import compare
+from iodine.figures import curves
+from tests.helpers import tiny
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from iodine import configurations, training
-from iodine.evaluation import evaluate
+from iodine import configurations
+from iodine.evaluate.evaluation import evaluate
 from iodine.main import build, get_config
+from iodine.train import loop
 from multi_object_datasets.generators.example import encode
 
 pytestmark = pytest.mark.usefixtures("eagerly")
@@ -33,14 +34,16 @@ def small(config_name):
         networks = {"model.encoder.cnn_opt.output_channels": [4], "model.encoder.mlp_opt": None}
         return get_config(config_name, {**networks, "batch_size": 2, "data.image_dim": [16, 16]})
     encoder = "model.refinement_core.encoder_net"
-    plan = get_config(config_name)["model"]["refinement_core"]["encoder_net"]
+    model = get_config(config_name)["model"]
+    plan = model["refinement_core"]["encoder_net"]
+    num_inner = len(model["decoder"]["pixel_decoder"]["cnn_opt"]["output_channels"]) - 1
     return get_config(
         config_name,
         {
             "batch_size": 2,
             "num_iters": 2,
             "data.image_dim": [16, 16],
-            "model.decoder.pixel_decoder.cnn_opt.output_channels": [4, 4, None],
+            "model.decoder.pixel_decoder.cnn_opt.output_channels": [4] * num_inner + [None],
             f"{encoder}.cnn_opt.output_channels": [4] * len(plan["cnn_opt"]["output_channels"]),
             f"{encoder}.mlp_opt.output_sizes": [8] * len(plan["mlp_opt"]["output_sizes"]),
         },
@@ -78,7 +81,7 @@ def test_a_shipped_config_trains_for_a_step_and_evaluates(name, tmp_path):
     config["data"]["path"] = str(tmp_path / "scenes.tfrecords")
     dataset, model = build(config["data"]), build(config["model"])
     write_scenes(config["data"]["path"], dataset.scene_format)
-    means = training.train(
+    means = loop.train(
         dataset,
         model,
         build(config["optimizer"]),

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from iodine import checkpoints, convert_checkpoint, devices
-from iodine.learner import Learner, Progress
+from iodine import checkpoints, reference_checkpoints
+from iodine.errors import UserError
 from iodine.main import build, ex, get_config
-from iodine.modules.utils import UserError
-from tests import tiny
-from tests.parity_cases import CASES, NUM_STEPS, ROOT, ParityCase, relative_error
+from iodine.train import devices
+from iodine.train.learner import Learner, Progress
+from tests.helpers import tiny
+from tests.helpers.parity_cases import CASES, NUM_STEPS, ROOT, ParityCase, relative_error
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 
@@ -87,7 +88,7 @@ def words_of(updates):
 def small(tmp_path_factory):
     """A checkpoint of the reference for the tiny config: its values, and the prefix."""
     model, optimizer = new_parts("tetrominoes", tiny.UPDATES)
-    variables = convert_checkpoint.training_variables(model, optimizer)
+    variables = reference_checkpoints.training_variables(model, optimizer)
     shapes = {name: variable.shape.as_list() for name, variable in variables.items()}
     values = random_values({**shapes, "beta1_power": [], "beta2_power": []}, step=40)
     for name, value in values.items():
@@ -114,7 +115,7 @@ def test_a_round_trip_changes_no_name_and_no_bit(case, tmp_path):
     named_config, updates, shapes = case_settings(case)
     values = random_values(shapes, step=1234)
     save_with_tf1(tmp_path / "theirs" / "model.ckpt", values)
-    ours = convert_checkpoint.convert(
+    ours = reference_checkpoints.convert(
         *new_parts(named_config, updates),
         tmp_path / "theirs",
         tmp_path / "ours",
@@ -124,7 +125,7 @@ def test_a_round_trip_changes_no_name_and_no_bit(case, tmp_path):
     assert checkpoints.read_record(ours) == {"refinement_batch_size": 32}
     model, optimizer = new_parts(named_config, updates)
     checkpoints.restore(ours, model=model, optimizer=optimizer)
-    convert_checkpoint.export_reference(model, optimizer, tmp_path / "again" / "model.ckpt")
+    reference_checkpoints.export_reference(model, optimizer, tmp_path / "again" / "model.ckpt")
 
     exported = checkpoints.read_checkpoint(str(tmp_path / "again" / "model.ckpt"))
     assert exported.keys() == values.keys()
@@ -136,7 +137,7 @@ def test_a_round_trip_changes_no_name_and_no_bit(case, tmp_path):
 @pytest.mark.parametrize("case", CASES)
 def test_training_on_from_a_converted_checkpoint_makes_the_references_steps(case, tmp_path):
     parity = ParityCase(case)
-    ours = convert_checkpoint.convert(
+    ours = reference_checkpoints.convert(
         parity.model, parity.optimizer, ROOT / case, tmp_path, seed=3, refinement_batch_size=2
     )
     named_config, updates, _ = case_settings(case)
@@ -144,7 +145,7 @@ def test_training_on_from_a_converted_checkpoint_makes_the_references_steps(case
     progress = Progress(model, seed=99)
     checkpoints.restore(ours, model=model, optimizer=optimizer, progress=progress)
     assert int(progress.seed) == 3
-    variables = convert_checkpoint.reference_variables(model)
+    variables = reference_checkpoints.reference_variables(model)
     start = {name: variable.numpy() for name, variable in variables.items()}
     strategy = devices.create_strategy("one_device")
     learner = Learner(model, optimizer, progress, strategy)
@@ -174,7 +175,7 @@ def test_a_checkpoint_of_the_published_clevr6s_names_and_shapes_converts(tmp_pat
     model, optimizer = new_parts("clevr6")
     ours = checkpoints.latest_checkpoint(tmp_path / "clevr6")
     checkpoints.restore(ours, model=model, optimizer=optimizer)
-    variables = convert_checkpoint.training_variables(model, optimizer)
+    variables = reference_checkpoints.training_variables(model, optimizer)
     for name, value in values.items():
         assert variables[name].numpy().tobytes() == value.tobytes(), name
     assert all(not moment.numpy().any() for moment in (*optimizer.m, *optimizer.v))
@@ -196,10 +197,10 @@ def test_tf1_restores_an_exported_checkpoint(small, tmp_path):
 
 
 def test_beta_powers_are_what_float32_multiplication_gives_and_never_denormal():
-    assert convert_checkpoint.beta_power(0.95, 0) == np.float32(0.95)
-    assert convert_checkpoint.beta_power(0.95, 1) == np.float32(0.95) * np.float32(0.95)
-    assert convert_checkpoint.beta_power(0.95, 1700) > 0
-    assert convert_checkpoint.beta_power(0.95, 1_000_000) == 0
+    assert reference_checkpoints.beta_power(0.95, 0) == np.float32(0.95)
+    assert reference_checkpoints.beta_power(0.95, 1) == np.float32(0.95) * np.float32(0.95)
+    assert reference_checkpoints.beta_power(0.95, 1700) > 0
+    assert reference_checkpoints.beta_power(0.95, 1_000_000) == 0
 
 
 def test_training_and_evaluation_go_on_from_a_converted_checkpoint(small, tmp_path):
@@ -351,5 +352,5 @@ def test_a_network_that_the_reference_has_no_names_for_is_not_exported(tmp_path)
     model, optimizer = build(config["model"]), build(config["optimizer"])
     model.initialize((35, 35, 3))
     with pytest.raises(UserError, match="no place for"):
-        convert_checkpoint.export_reference(model, optimizer, tmp_path / "model.ckpt")
+        reference_checkpoints.export_reference(model, optimizer, tmp_path / "model.ckpt")
     assert not list(tmp_path.iterdir())

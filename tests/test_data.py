@@ -11,10 +11,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from iodine.data import datasets
+from iodine.data.batches import expand
+from iodine.errors import UserError
 from iodine.main import build, get_config
-from iodine.modules import data
-from iodine.modules.batches import expand
-from iodine.modules.utils import UserError
 from multi_object_datasets import (
     balls,
     clevr_with_masks,
@@ -26,7 +26,7 @@ from multi_object_datasets import (
 )
 from multi_object_datasets.errors import DatasetError
 from multi_object_datasets.scene_file import SceneFile
-from tests import scene_files
+from tests.helpers import scene_files
 
 
 @pytest.mark.parametrize("cached", [True, False], ids=["packed", "stream"])
@@ -60,9 +60,9 @@ def test_batches_are_the_references(tmp_path, case, cached):
 @pytest.mark.parametrize(
     ("constructor", "image_dim", "crop_region"),
     [
-        (data.CLEVR, (128, 128), ((29, 221), (64, 256))),
-        (data.MultiDSprites, (64, 64), None),
-        (data.Tetrominoes, (35, 35), None),
+        (datasets.CLEVR, (128, 128), ((29, 221), (64, 256))),
+        (datasets.MultiDSprites, (64, 64), None),
+        (datasets.Tetrominoes, (35, 35), None),
     ],
 )
 def test_sizes_and_crops_have_the_references_defaults(constructor, image_dim, crop_region):
@@ -83,7 +83,7 @@ def test_compact_batches_expand_to_the_same(tmp_path, cache, soft, kind):
     scenes[2]["mask"][1, :9, :9] = 100 if soft else scenes[2]["mask"][1, :9, :9]
     path = scene_files.write(tmp_path / "f", [scene_files.serialise(s, fmt) for s in scenes])
     for options in ({}, {"grayscale": True}):
-        dataset = data.MultiDSprites(path, 2, held_out=2, cache=cache, **options)
+        dataset = datasets.MultiDSprites(path, 2, held_out=2, cache=cache, **options)
         for subset in ("train", "test"):
             (full,) = dataset(subset).take(1)
             (compact,) = dataset(subset, compact=True).take(1)
@@ -99,7 +99,7 @@ def test_compact_batches_expand_to_the_same(tmp_path, cache, soft, kind):
 
 def test_compact_batches_of_resized_scenes_expand_to_the_same(tmp_path):
     path = scene_files.parity_file("clevr6_small")
-    dataset = data.CLEVR(path, 1, cache=str(tmp_path))
+    dataset = datasets.CLEVR(path, 1, cache=str(tmp_path))
     (full,), (compact,) = dataset().take(1), dataset(compact=True).take(1)
     assert compact["image"].dtype == np.uint16  # Quarters of grey values lie between pixels.
     expanded = tf.function(expand, jit_compile=True)(compact)
@@ -114,7 +114,7 @@ def test_masks_that_overlap_or_are_soft_are_kept_as_they_are(tmp_path, capfd, ca
     scenes[2]["mask"][3, :5] = 7
     path = scene_files.write(tmp_path / "f", [scene_files.serialise(s, fmt) for s in scenes])
     for _ in range(2):
-        dataset = data.Tetrominoes(path, 3, cache=cache)
+        dataset = datasets.Tetrominoes(path, 3, cache=cache)
         (batch,) = dataset("summary").take(1).as_numpy_iterator()
         expected = np.stack([scene["mask"] for scene in scenes])[:, None] / np.float32(255)
         np.testing.assert_allclose(batch["mask"], expected, rtol=1e-6)
@@ -126,63 +126,63 @@ def test_masks_that_overlap_or_are_soft_are_kept_as_they_are(tmp_path, capfd, ca
     ("constructor", "fmt", "options", "factors", "image_shape"),
     [
         (
-            data.CLEVR,
+            datasets.CLEVR,
             clevr_with_masks.SCENE_FORMAT,
             {"image_dim": [16, 16]},
             {"color": 1, "shape": 1, "size": 1, "position": 3, "rotation": 1},
             (1, 16, 16, 3),
         ),
         (
-            data.CLEVR,
+            datasets.CLEVR,
             clevr_with_masks.SCENE_FORMAT,
             {"image_dim": [16, 16], "grayscale": True},
             {"color": 1, "shape": 1, "size": 1, "position": 3, "rotation": 1},
             (1, 16, 16, 1),
         ),
         (
-            data.MultiDSprites,
+            datasets.MultiDSprites,
             multi_dsprites.SCENE_FORMATS["binarized"],
             {"image_dim": [64, 64], "dataset_variant": "binarized"},
             {"color": 1, "shape": 1, "scale": 1, "x": 1, "y": 1, "orientation": 1},
             (1, 64, 64, 1),
         ),
         (
-            data.Tetrominoes,
+            datasets.Tetrominoes,
             tetrominoes.SCENE_FORMAT,
             {"image_dim": [35, 35]},
             {"color": 3, "shape": 1, "position": 2},
             (1, 35, 35, 3),
         ),
         (
-            data.ObjectsRoom,
+            datasets.ObjectsRoom,
             objects_room.SCENE_FORMATS["train"],
             {"image_dim": [64, 64]},
             {},
             (1, 64, 64, 3),
         ),
         (
-            data.ObjectsRoom,
+            datasets.ObjectsRoom,
             objects_room.SCENE_FORMATS["sequences"],
             {"image_dim": [32, 32], "dataset_variant": "sequences", "num_frames": 6},
             {},
             (6, 32, 32, 3),
         ),
         (
-            data.Shapes,
+            datasets.Shapes,
             shapes.SCENE_FORMAT,
             {"image_dim": [28, 28]},
             {"shape": 1, "x": 1, "y": 1},
             (1, 28, 28, 1),
         ),
         (
-            data.Balls,
+            datasets.Balls,
             balls.SCENE_FORMAT,
             {"image_dim": [14, 14]},
             {"color": 3, "position": 2},
             (1, 14, 14, 3),
         ),
         (
-            data.Balls,
+            datasets.Balls,
             balls.SCENE_FORMATS["sequences"],
             {"image_dim": [14, 14], "dataset_variant": "sequences"},
             {},
@@ -226,7 +226,7 @@ def test_every_data_set_gives_what_the_model_takes(
 def test_grayscale_averages_the_channels(tmp_path):
     path = scene_files.write_numbered_tetrominoes(tmp_path, 2)
     color, gray = (
-        next(data.Tetrominoes(path, 2, [35, 35], grayscale=g)("summary").as_numpy_iterator())
+        next(datasets.Tetrominoes(path, 2, [35, 35], grayscale=g)("summary").as_numpy_iterator())
         for g in (False, True)
     )
     average = color["image"].mean(axis=-1, keepdims=True)
@@ -236,7 +236,7 @@ def test_grayscale_averages_the_channels(tmp_path):
 def test_saturation_moves_colours_to_and_from_their_average(tmp_path):
     path = scene_files.write_numbered_tetrominoes(tmp_path, 2)
     full, faded, gray, strong = (
-        next(data.Tetrominoes(path, 2, [35, 35], saturation=s)("train").as_numpy_iterator())
+        next(datasets.Tetrominoes(path, 2, [35, 35], saturation=s)("train").as_numpy_iterator())
         for s in (1.0, 0.25, 0, 3)
     )
     average = full["image"].mean(axis=-1, keepdims=True)
@@ -255,7 +255,7 @@ def test_background_darkens_what_no_object_covers(tmp_path, soft):
         scene["mask"][:, :5] = np.array([51, 204, 0, 0]).reshape(4, 1, 1, 1)  # a fifth shows
     path = scene_files.write(tmp_path / "f", [scene_files.serialise(scene, fmt)])
     full, dark, black = (
-        next(data.Tetrominoes(path, 1, [35, 35], background=b)().as_numpy_iterator())
+        next(datasets.Tetrominoes(path, 1, [35, 35], background=b)().as_numpy_iterator())
         for b in (1.0, 0.25, 0.0)
     )
     behind = full["mask"][:, :, 0]  # [B, T, H, W, 1]
@@ -268,33 +268,41 @@ def test_background_darkens_what_no_object_covers(tmp_path, soft):
 def test_background_of_pictures_without_masks_is_refused(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     with pytest.raises(UserError, match="data.background: without masks"):
-        data.ImageFolder(tmp_path, 1, [8, 8], background=0.5)("summary")
+        datasets.ImageFolder(tmp_path, 1, [8, 8], background=0.5)("summary")
 
 
 @pytest.mark.parametrize(
     ("constructor", "options", "message"),
     [
-        (data.CLEVR, {"min_num_objects": 6, "max_num_objects": 3}, "data.min_num_objects=6 is abo"),
-        (data.CLEVR, {"crop_region": [29, 221, 64, 256]}, "data.crop_region must be"),
-        (data.CLEVR, {"batch_size": 0}, "batch_size must be at least 1"),
-        (data.CLEVR, {"shuffle_buffer": 0}, "shuffle_buffer must be at least 1, or None"),
-        (data.CLEVR, {"image_dim": [64]}, "data.image_dim must be .height, width."),
-        (data.CLEVR, {"image_dim": 64}, "data.image_dim must be .height, width., not 64"),
-        (data.CLEVR, {"image_dim": ["a", 0]}, "data.image_dim must be .height, width."),
-        (data.CLEVR, {"image_dim": [64, 0]}, "data.image_dim must be .height, width."),
-        (data.CLEVR, {"saturation": -1}, "data.saturation must be at least 0, not -1"),
-        (data.CLEVR, {"saturation": math.nan}, "data.saturation must be at least 0, not nan"),
-        (data.CLEVR, {"background": -1}, "data.background must be from 0 to 1, not -1"),
-        (data.CLEVR, {"cache": True}, "data.cache must be a directory, None"),
-        (data.MultiDSprites, {"dataset_variant": "grey"}, "no data.dataset_variant 'grey', only"),
-        (data.ObjectsRoom, {"num_frames": 2}, "num_frames=2, but .* scenes of 1 frame$"),
         (
-            data.Balls,
+            datasets.CLEVR,
+            {"min_num_objects": 6, "max_num_objects": 3},
+            "data.min_num_objects=6 is abo",
+        ),
+        (datasets.CLEVR, {"crop_region": [29, 221, 64, 256]}, "data.crop_region must be"),
+        (datasets.CLEVR, {"batch_size": 0}, "batch_size must be at least 1"),
+        (datasets.CLEVR, {"shuffle_buffer": 0}, "shuffle_buffer must be at least 1, or None"),
+        (datasets.CLEVR, {"image_dim": [64]}, "data.image_dim must be .height, width."),
+        (datasets.CLEVR, {"image_dim": 64}, "data.image_dim must be .height, width., not 64"),
+        (datasets.CLEVR, {"image_dim": ["a", 0]}, "data.image_dim must be .height, width."),
+        (datasets.CLEVR, {"image_dim": [64, 0]}, "data.image_dim must be .height, width."),
+        (datasets.CLEVR, {"saturation": -1}, "data.saturation must be at least 0, not -1"),
+        (datasets.CLEVR, {"saturation": math.nan}, "data.saturation must be at least 0, not nan"),
+        (datasets.CLEVR, {"background": -1}, "data.background must be from 0 to 1, not -1"),
+        (datasets.CLEVR, {"cache": True}, "data.cache must be a directory, None"),
+        (
+            datasets.MultiDSprites,
+            {"dataset_variant": "grey"},
+            "no datasets.dataset_variant 'grey', only",
+        ),
+        (datasets.ObjectsRoom, {"num_frames": 2}, "num_frames=2, but .* scenes of 1 frame$"),
+        (
+            datasets.Balls,
             {"dataset_variant": "sequences", "num_frames": 17},
             "num_frames=17, but .* 16 f",
         ),
-        (data.ImageFolder, {"on_error": "ignore"}, "on_error must be raise or skip"),
-        (data.ImageFolder, {"framing": "pad"}, "framing must be crop or squeeze"),
+        (datasets.ImageFolder, {"on_error": "ignore"}, "on_error must be raise or skip"),
+        (datasets.ImageFolder, {"framing": "pad"}, "framing must be crop or squeeze"),
     ],
 )
 def test_senseless_arguments_are_refused_at_once(constructor, options, message):
@@ -304,39 +312,39 @@ def test_senseless_arguments_are_refused_at_once(constructor, options, message):
 
 
 def test_a_missing_file_is_named_with_the_ways_to_get_it(tmp_path):
-    dataset = data.CLEVR(tmp_path / "none", 1, [8, 8])
+    dataset = datasets.CLEVR(tmp_path / "none", 1, [8, 8])
     with pytest.raises(UserError) as error:
         dataset("train")
     assert str(error.value) == (
         f"{tmp_path / 'none'} does not exist: generate it (python -m multi_object_datasets.generate"
         " clevr_with_masks --num-examples N --out FILE), download it from gs://multi-object-datasets"
-        "/clevr_with_masks, or set data.path"
+        "/clevr_with_masks, or set datasets.path"
     )
 
 
 def test_wrong_requests_and_files_are_one_clear_error(tmp_path):
     path = scene_files.write_numbered_tetrominoes(tmp_path, 2)
     with pytest.raises(UserError, match="no subset 'valid', only train, summary, test"):
-        data.Tetrominoes(path, 1, [35, 35])("valid")
-    with pytest.raises(UserError, match="set data.held_out"):
-        data.Tetrominoes(path, 1, [35, 35])("test")
+        datasets.Tetrominoes(path, 1, [35, 35])("valid")
+    with pytest.raises(UserError, match="set datasets.held_out"):
+        datasets.Tetrominoes(path, 1, [35, 35])("test")
     for cache in (None, False):
         with pytest.raises(DatasetError, match="record 0: crop_region rows 0:40, .* of 35x35"):
-            data.Tetrominoes(path, 1, [35, 35], crop_region=[[0, 40], [0, 40]], cache=cache)(
+            datasets.Tetrominoes(path, 1, [35, 35], crop_region=[[0, 40], [0, 40]], cache=cache)(
                 "train"
             )
         with pytest.raises(DatasetError, match="record 0: not a scene of shapes .it is a scene"):
-            data.Shapes(path, 1, [28, 28], cache=cache)("train")
+            datasets.Shapes(path, 1, [28, 28], cache=cache)("train")
 
 
 @pytest.mark.parametrize(
     "config, constructor, name, entities, always",
     [
-        ("tetrominoes", data.Tetrominoes, "tetrominoes_train", 4, 4),
-        ("demo", data.Balls, "balls_train", 4, 4),
-        ("shapes", data.Shapes, "shapes_train", 4, 4),
-        ("multi_dsprites", data.MultiDSprites, "multi_dsprites_colored_on_grayscale", 6, 3),
-        ("multi_dsprites_binarized", data.MultiDSprites, "multi_dsprites_binarized", 4, 3),
+        ("tetrominoes", datasets.Tetrominoes, "tetrominoes_train", 4, 4),
+        ("demo", datasets.Balls, "balls_train", 4, 4),
+        ("shapes", datasets.Shapes, "shapes_train", 4, 4),
+        ("multi_dsprites", datasets.MultiDSprites, "multi_dsprites_colored_on_grayscale", 6, 3),
+        ("multi_dsprites_binarized", datasets.MultiDSprites, "multi_dsprites_binarized", 4, 3),
     ],
 )
 def test_the_default_file_is_generated_once(
@@ -356,7 +364,7 @@ def test_the_default_file_is_generated_once(
 
 def test_packed_scenes_go_where_the_config_says(tmp_path):
     path = scene_files.write_numbered_tetrominoes(tmp_path, 2)
-    data.Tetrominoes(path, 1, [35, 35], cache=str(tmp_path / "cache"))("train")
+    datasets.Tetrominoes(path, 1, [35, 35], cache=str(tmp_path / "cache"))("train")
     cache = f"{os.path.basename(path)}.35x35.packed"
     assert sorted(os.listdir(tmp_path / "cache")) == [f".{cache}.lock", cache]
     assert (

@@ -7,16 +7,16 @@ import pytest
 from PIL import Image
 
 from iodine import terminal
-from iodine.modules import data
+from iodine.data import datasets
 from multi_object_datasets.generate import generate
-from tests import tiny
+from tests.helpers import tiny
 
 
 @pytest.fixture
 def folder(tmp_path):
     """Two scenes as a PNG and its label map each."""
     generate("tetrominoes", num_examples=2, seed=0, path=str(tmp_path / "scenes"), workers=1)
-    batch = next(data.Tetrominoes(str(tmp_path / "scenes"), 2)("summary").as_numpy_iterator())
+    batch = next(datasets.Tetrominoes(str(tmp_path / "scenes"), 2)("summary").as_numpy_iterator())
     (tmp_path / "pictures").mkdir()
     for name, image, mask in zip("ab", batch["image"][:, 0], batch["mask"][:, 0]):
         pixels, labels = np.uint8(np.round(255 * image)), np.uint8(mask[..., 0].argmax(axis=0))

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from iodine import evaluation, factor_regression, scene_runs
+from iodine.errors import UserError
+from iodine.evaluate import evaluation, factors, prediction
 from iodine.main import build, get_config
 from iodine.modules.factor_eval import FactorRegressor
-from iodine.modules.utils import UserError
 from multi_object_datasets.generate import generate
-from tests import tiny
+from tests.helpers import tiny
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 
@@ -93,16 +93,16 @@ def test_fewer_scenes_than_asked_for_are_all_evaluated_and_a_line_says_so(capsys
 
 def test_a_short_batch_is_filled_with_its_last_scene():
     batch = {"image": np.arange(3), "factors": {"x": np.arange(3)}}
-    assert scene_runs.pad_batch(batch, 5)["image"].tolist() == [0, 1, 2, 2, 2]
-    assert scene_runs.pad_batch(batch, 3)["factors"]["x"].tolist() == [0, 1, 2]
+    assert prediction.pad_batch(batch, 5)["image"].tolist() == [0, 1, 2, 2, 2]
+    assert prediction.pad_batch(batch, 3)["factors"]["x"].tolist() == [0, 1, 2]
 
 
 def test_long_work_shows_its_progress_in_a_log_too(capfd, monkeypatch):
-    with scene_runs.progress_bar(2, "image") as bar:
+    with prediction.progress_bar(2, "image") as bar:
         bar.update(2)
     assert not capfd.readouterr().err  # short work says nothing
-    monkeypatch.setattr(scene_runs, "LOG_SECONDS", 0.05)
-    with scene_runs.progress_bar(2, "image") as bar:
+    monkeypatch.setattr(prediction, "LOG_SECONDS", 0.05)
+    with prediction.progress_bar(2, "image") as bar:
         time.sleep(0.1)
         bar.update(2)
     assert "2/2" in capfd.readouterr().err
@@ -134,11 +134,11 @@ def linear_objects(rng, num_objects):
 def test_factor_regression_finds_linear_factors_and_no_others():
     rng = np.random.default_rng(0)
     train, test = linear_objects(rng, 1200), linear_objects(rng, 300)
-    scores = factor_regression.fit_and_score(REGRESSOR, train, test)
+    scores = factors.fit_and_score(REGRESSOR, train, test)
     assert scores["color"] == pytest.approx(1.0)
     assert scores["shape"] > 0.95
     test["factor/color"] = rng.permutation(test["factor/color"])
-    assert factor_regression.fit_and_score(REGRESSOR, train, test)["color"] < 0.1
+    assert factors.fit_and_score(REGRESSOR, train, test)["color"] < 0.1
 
 
 def tiny_model(**updates):
@@ -177,7 +177,7 @@ def test_an_evaluation_gives_the_same_figures_in_batches_of_any_size():
 
 def test_an_evaluation_with_regression_reports_every_factor():
     dataset, model = tiny_model()
-    regressor = factor_regression.choose_regressor(True, model)
+    regressor = factors.choose_regressor(True, model)
     report = evaluation.evaluate(model, dataset, 2, 0, regressor)
     assert set(report["factor_regression"]) == {"position", "color", "shape"}
     table = evaluation.format_report(report, model.METRICS)
@@ -199,7 +199,7 @@ WITHOUT_REGRESSOR = {"model.factor_evaluator": None}
 def test_factors_may_be_named_for_a_model_that_was_trained_with_none():
     dataset, model = tiny_model(**WITHOUT_REGRESSOR)
     named = [["position", 2, "scalar"], ["shape", 20, "categorical"]]
-    regressor = factor_regression.choose_regressor(named, model)
+    regressor = factors.choose_regressor(named, model)
     report = evaluation.evaluate(model, dataset, 2, 0, regressor)
     assert set(report["factor_regression"]) == {"position", "shape"}
     assert "factors" not in report  # no layer was trained along
@@ -236,6 +236,4 @@ def test_the_command_line_takes_the_factors_by_their_names(tmp_path):
 def test_factors_that_cannot_be_regressed_are_refused(factors, complaint):
     dataset, model = tiny_model(**WITHOUT_REGRESSOR)
     with pytest.raises(UserError, match=complaint):
-        evaluation.evaluate(
-            model, dataset, 2, 0, factor_regression.choose_regressor(factors, model)
-        )
+        evaluation.evaluate(model, dataset, 2, 0, factors.choose_regressor(factors, model))

@@ -23,10 +23,10 @@ from experiments import (
     table_1,
 )
 from iodine import checkpoints
+from iodine.errors import UserError
 from iodine.modules.refinement_inputs import ALL_INPUTS
-from iodine.modules.utils import UserError
 from multi_object_datasets import balls, generate, generators, objects_room
-from tests import tiny
+from tests.helpers import tiny
 from tests.test_configs import write_scenes
 
 pytestmark = pytest.mark.usefixtures("eagerly")

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks import export_step, import_params, pure_step, run_step
+from export import export_step, import_params, pure_step, run_step
 from iodine import checkpoints
-from iodine.learner import Learner, Progress
+from iodine.errors import UserError
 from iodine.main import build, get_config
-from iodine.modules.utils import UserError
-from tests import tiny
-from tests.parity_cases import relative_error
+from iodine.train.learner import Learner, Progress
+from tests.helpers import tiny
+from tests.helpers.parity_cases import relative_error
 
 UPDATES = {**tiny.UPDATES, "num_iters": 1}
 OVERRIDES = [f"{key}={value}" for key, value in UPDATES.items()]
@@ -84,7 +84,7 @@ def artefact(tmp_path_factory):
         progress=Progress(model, SEED),
     ).save(1)
     process = tiny.start_module(
-        "benchmarks.export_step",
+        "export.export_step",
         "tetrominoes",
         *OVERRIDES,
         "seed=0",

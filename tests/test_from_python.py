@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from iodine.errors import UserError
 from iodine.main import load_model
-from iodine.modules.utils import UserError
 from multi_object_datasets.generate import generate
-from tests import tiny
+from tests.helpers import tiny
 
 
 @pytest.fixture

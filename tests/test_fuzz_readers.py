@@ -24,7 +24,7 @@ from multi_object_datasets import (
 )
 from multi_object_datasets.errors import DatasetError
 from multi_object_datasets.scene_file import SceneFile
-from tests import scene_files
+from tests.helpers import scene_files
 
 CASES_PER_DAMAGE = 60
 FORMATS = [

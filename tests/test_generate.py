@@ -10,7 +10,7 @@ from multi_object_datasets.errors import DatasetError
 from multi_object_datasets.generate import generate
 from multi_object_datasets.generators import example
 from multi_object_datasets.generators.worker import scene_rng
-from tests.generator_process import assert_refused, run
+from tests.helpers.generator_process import assert_refused, run
 
 
 def records(path):

@@ -10,7 +10,7 @@ import pytest
 
 from multi_object_datasets.generate import generate
 from multi_object_datasets.generators import tetrominoes
-from tests.generator_process import ROOT, assert_refused, command
+from tests.helpers.generator_process import ROOT, assert_refused, command
 
 
 def test_killed_generation_continues_to_the_same_bytes(tmp_path, capsys):

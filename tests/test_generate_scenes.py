@@ -7,13 +7,7 @@ import numpy as np
 import pytest
 
 from multi_object_datasets import digits, generators
-from multi_object_datasets.generators import (
-    balls,
-    multi_dsprites,
-    multi_mnist,
-    shapes,
-    tetrominoes,
-)
+from multi_object_datasets.generators import balls, multi_dsprites, multi_mnist, shapes, tetrominoes
 from multi_object_datasets.generators.worker import scene_rng
 
 

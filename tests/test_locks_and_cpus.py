@@ -10,7 +10,7 @@ import pytest
 
 from multi_object_datasets import files
 from multi_object_datasets.cpus import available_cpus
-from tests.generator_process import ROOT
+from tests.helpers.generator_process import ROOT
 
 
 def test_a_lock_that_was_waited_for_still_keeps_others_out(tmp_path):

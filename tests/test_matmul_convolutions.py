@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks import matmul_convolutions, pure_step
+from export import matmul_convolutions, pure_step
 from iodine.main import build, get_config
-from tests import tiny
-from tests.parity_cases import relative_error
+from tests.helpers import tiny
+from tests.helpers.parity_cases import relative_error
 
 CASES = {  # kernel, strides, padding
     "same": ((3, 3), (1, 1), "SAME"),
@@ -142,7 +142,7 @@ def test_seeds_side_by_side_train_as_each_alone():
 def test_an_artefact_without_convolutions(tmp_path):
     overrides = [f"{key}={value}" for key, value in {**tiny.UPDATES, "num_iters": 1}.items()]
     words = ["tetrominoes", *overrides, "image_dim=[9,9]", "--matmuls", "all"]
-    process = tiny.start_module("benchmarks.export_step", *words, "--out", str(tmp_path / "step"))
+    process = tiny.start_module("export.export_step", *words, "--out", str(tmp_path / "step"))
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stderr
     artefact = (tmp_path / "step" / "step.jaxexp").read_bytes()

@@ -1,14 +1,14 @@
-"""Every model keeps the contract of `iodine.modules.model`. A new model is one new line here."""
+"""Every model keeps the contract of `iodine.model`. A new model is one new line here."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from iodine import devices
-from iodine.learner import Learner, Progress
 from iodine.main import build, get_config
-from tests import tiny
-from tests.parity_cases import relative_error
+from iodine.train import devices
+from iodine.train.learner import Learner, Progress
+from tests.helpers import tiny
+from tests.helpers.parity_cases import relative_error
 
 B, L, H, W = 4, 4, 16, 12
 TINY_AIR = {"n_z": 2, "model.patch_dim": [4, 5], "model.lstm_size": 5, "model.hidden_size": 6}

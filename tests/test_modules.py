@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from iodine import devices
-from iodine.baselines import air_networks, monet_networks, slot_attention
+from iodine.baselines import monet_networks, slot_attention
+from iodine.baselines.air import networks as air_networks
 from iodine.modules import decoder, distribution, factor_eval, networks, refinement
+from iodine.train import devices
 
 N, B, K, Z = 2, 2, 3, 4
 CNN_OPT = {"output_channels": [3, 2], "kernel_shapes": 3, "strides": 2}

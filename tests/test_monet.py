@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from iodine.baselines.monet import MONet
-from iodine.modules.utils import UserError
-from tests import two_blobs
+from iodine.errors import UserError
+from tests.helpers import two_blobs
 
 B, K, H, W, Z = 2, 3, 12, 10, 4
 TINY = {

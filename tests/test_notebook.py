@@ -9,7 +9,7 @@ import pytest
 from nbclient import NotebookClient
 from PIL import Image
 
-from tests import tiny, trained
+from tests.helpers import tiny, trained
 
 NOTEBOOK = tiny.ROOT / "iodine" / "Eval.ipynb"
 

@@ -12,7 +12,7 @@ from iodine.modules import distribution, factor_eval, networks, refinement, util
 from iodine.modules.distribution import leave_one_out_logsumexp
 from iodine.modules.refinement_inputs import ALL_INPUTS, RefinementInputs
 from iodine.optimizer import Adam, ExponentialDecay
-from tests import tiny
+from tests.helpers import tiny
 
 RNG = np.random.default_rng(0)
 

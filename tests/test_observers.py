@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests import tiny
+from tests.helpers import tiny
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 

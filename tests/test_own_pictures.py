@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iodine.modules import data
-from iodine.modules.utils import UserError
+from iodine.data import datasets
+from iodine.errors import UserError
 from multi_object_datasets.errors import DatasetError
 
 
@@ -23,13 +23,13 @@ def test_own_pictures_of_any_size_are_resized_and_have_no_masks(tmp_path):
     red[..., 0] = 255
     save_pictures(tmp_path, b_dark=dark, a_red=red, photo=np.full([40, 8, 3], 102))
     (tmp_path / "notes.txt").write_text("not a picture")
-    dataset = data.ImageFolder(tmp_path, 3, [8, 6], held_out=1)
+    dataset = datasets.ImageFolder(tmp_path, 3, [8, 6], held_out=1)
     (batch,) = dataset("summary").take(1).as_numpy_iterator()
     assert batch.keys() == {"image"} and batch["image"].shape == (3, 1, 8, 6, 3)
     colors = np.array([[1, 0, 0], [0.2, 0.2, 0.2], [0.4, 0.4, 0.4]])[:, None, None, None]
     np.testing.assert_allclose(batch["image"], colors * np.ones([8, 6, 1]), atol=0.01)
     assert len(list(dataset("test"))) == 1
-    (streamed,) = data.ImageFolder(tmp_path, 3, [8, 6], cache=False)("summary").take(1)
+    (streamed,) = datasets.ImageFolder(tmp_path, 3, [8, 6], cache=False)("summary").take(1)
     np.testing.assert_array_equal(streamed["image"], batch["image"])
 
 
@@ -41,7 +41,7 @@ def test_label_maps_beside_own_pictures_give_masks(tmp_path):
     palette = Image.fromarray(np.zeros([16, 16], np.uint8), "P")
     palette.putpalette([255, 0, 0, 0, 255, 0])
     palette.save(tmp_path / "two_mask.png")
-    dataset = data.ImageFolder(tmp_path, 2, [8, 8])
+    dataset = datasets.ImageFolder(tmp_path, 2, [8, 8])
     (batch,) = dataset("summary").take(1).as_numpy_iterator()
     np.testing.assert_array_equal(
         batch["mask"][0, 0, ..., 0], labels == np.arange(4)[:, None, None]
@@ -85,8 +85,8 @@ def test_unusable_pictures_are_named_and_refused_or_skipped(
         Image.fromarray(np.asarray(content, np.uint8)).save(tmp_path / name)
     cache = str(tmp_path / "cache")
     with pytest.raises(DatasetError, match=message):
-        data.ImageFolder(tmp_path, 1, [8, 8], cache=cache)("train")
-    dataset = data.ImageFolder(tmp_path, 1, [8, 8], cache=cache, on_error="skip")
+        datasets.ImageFolder(tmp_path, 1, [8, 8], cache=cache)("train")
+    dataset = datasets.ImageFolder(tmp_path, 1, [8, 8], cache=cache, on_error="skip")
     if name == "good_mask.png":
         with pytest.raises(DatasetError, match="none of its pictures can be used"):
             dataset("train")
@@ -100,9 +100,9 @@ def test_suffixes_count_in_any_case(tmp_path, names):
     picture, mask = names
     Image.fromarray(np.zeros([9, 9, 3], np.uint8)).save(tmp_path / picture)
     Image.fromarray(np.eye(9, dtype=np.uint8)).save(tmp_path / mask)
-    (batch,) = data.ImageFolder(tmp_path, 1, [9, 9])("summary").take(1)
+    (batch,) = datasets.ImageFolder(tmp_path, 1, [9, 9])("summary").take(1)
     np.testing.assert_array_equal(batch["mask"][0, 0, 1, ..., 0], np.eye(9))
-    assert len(list(data.ImageFolder(tmp_path, 1, [9, 9], held_out=5)("test"))) == 1
+    assert len(list(datasets.ImageFolder(tmp_path, 1, [9, 9], held_out=5)("test"))) == 1
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.uint16])
@@ -110,7 +110,7 @@ def test_a_mask_of_two_extremes_is_background_and_one_object(tmp_path, dtype):
     save_pictures(tmp_path, a=np.zeros([9, 9, 3]))
     largest = 1 if dtype is bool else np.iinfo(dtype).max
     Image.fromarray(np.eye(9).astype(dtype) * dtype(largest)).save(tmp_path / "a_mask.png")
-    (batch,) = data.ImageFolder(tmp_path, 1, [9, 9])("summary").take(1)
+    (batch,) = datasets.ImageFolder(tmp_path, 1, [9, 9])("summary").take(1)
     assert batch["mask"].shape == (1, 1, 2, 9, 9, 1)
     np.testing.assert_array_equal(batch["mask"][0, 0, 1, ..., 0], np.eye(9))
 
@@ -123,11 +123,11 @@ def test_masks_are_framed_as_their_pictures(tmp_path, crop_region):
     window = labels if crop_region is None else labels[0:6, 3:12]
     middle = {None: labels[:, 6:14], 6: window[:, 1:7]}[crop_region and 6]
     dim = middle.shape
-    (batch,) = data.ImageFolder(tmp_path, 1, dim, crop_region)("summary").take(1)
+    (batch,) = datasets.ImageFolder(tmp_path, 1, dim, crop_region)("summary").take(1)
     np.testing.assert_allclose(batch["image"][0, 0, ..., 0], middle * np.float32(100 / 255))
     np.testing.assert_array_equal(np.argmax(batch["mask"][0, 0, ..., 0], axis=0), middle)
     twice = (2 * window.shape[0], 2 * window.shape[1])
-    folder = data.ImageFolder(tmp_path, 1, twice, crop_region, framing="squeeze")
+    folder = datasets.ImageFolder(tmp_path, 1, twice, crop_region, framing="squeeze")
     (batch,) = folder("summary").take(1)
     squeezed = window.repeat(2, axis=0).repeat(2, axis=1)
     np.testing.assert_array_equal(np.argmax(batch["mask"][0, 0, ..., 0], axis=0), squeezed)
@@ -137,21 +137,21 @@ def test_a_folder_may_be_in_the_home_directory_and_is_one(tmp_path, monkeypatch)
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "pictures").mkdir()
     save_pictures(tmp_path / "pictures", a=np.zeros([9, 9, 3]))
-    assert data.ImageFolder("~/pictures", 1, [8, 8])("train")
+    assert datasets.ImageFolder("~/pictures", 1, [8, 8])("train")
     with pytest.raises(UserError, match="data.path must name one folder"):
-        data.ImageFolder(["~/pictures", "~/pictures"], 1, [8, 8])("train")
+        datasets.ImageFolder(["~/pictures", "~/pictures"], 1, [8, 8])("train")
 
 
 def test_a_new_picture_is_noticed(tmp_path):
     save_pictures(tmp_path, one=np.zeros([9, 9, 3]))
     options = {"batch_size": 1, "image_dim": [8, 8], "held_out": 9, "cache": str(tmp_path)}
-    assert len(list(data.ImageFolder(tmp_path, **options)("test"))) == 1
+    assert len(list(datasets.ImageFolder(tmp_path, **options)("test"))) == 1
     save_pictures(tmp_path, two=np.zeros([9, 9, 3]))
-    assert len(list(data.ImageFolder(tmp_path, **options)("test"))) == 2
+    assert len(list(datasets.ImageFolder(tmp_path, **options)("test"))) == 2
 
 
 def test_a_folder_without_pictures_is_an_error(tmp_path):
     with pytest.raises(DatasetError, match="no PNG or JPEG files in this folder"):
-        data.ImageFolder(tmp_path, 1, [8, 8])("train")
+        datasets.ImageFolder(tmp_path, 1, [8, 8])("train")
     with pytest.raises(UserError, match="does not exist: make a folder of PNG or JPEG files"):
-        data.ImageFolder(tmp_path / "none", 1, [8, 8])("train")
+        datasets.ImageFolder(tmp_path / "none", 1, [8, 8])("train")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from iodine.modules import data
+from iodine.data import datasets
 from multi_object_datasets import (
     balls,
     clevr_with_masks,
@@ -23,7 +23,7 @@ from multi_object_datasets import (
 )
 from multi_object_datasets.errors import DatasetError, dataset_error_within
 from multi_object_datasets.scene_file import SceneFile
-from tests import scene_files
+from tests.helpers import scene_files
 
 
 def tetrominoes_file(tmp_path, number=5, seed=0):
@@ -165,7 +165,7 @@ def test_a_damaged_scene_is_refused_when_read_and_found_by_verifying(tmp_path, c
 
 def data_of(source):
     """Returns a data set of a SceneFile of five Tetrominoes."""
-    return data.Tetrominoes(source.path, 5)
+    return datasets.Tetrominoes(source.path, 5)
 
 
 def test_a_truncated_cache_is_made_again(tmp_path, capfd):
@@ -222,7 +222,7 @@ def test_packing_does_without_tensorflow(tmp_path):
 def test_a_cache_that_cannot_be_written_is_an_error_with_advice(tmp_path):
     source, _ = tetrominoes_file(tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(DatasetError, match="cannot keep the packed scenes .*data.cache=DIR"):
+    with pytest.raises(DatasetError, match="cannot keep the packed scenes .*datasets.cache=DIR"):
         pack.open_scenes(source, tmp_path / "file")
 
 

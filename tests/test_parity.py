@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.parity_cases import CASES, ParityCase
+from tests.helpers.parity_cases import CASES, ParityCase
 
 EVAL_TOLERANCE = 1e-4
 TRAIN_TOLERANCE = 1e-3

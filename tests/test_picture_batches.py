@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iodine import own_pictures
-from iodine.modules import data
+from iodine.data import datasets, image_files
 from multi_object_datasets.errors import DatasetError
-from multi_object_datasets.pictures import picture_paths
+from multi_object_datasets.image_files import picture_paths
 
 
 def save(folder, *names):
@@ -28,12 +27,12 @@ def test_pictures_are_framed_as_the_data_set_says(tmp_path):
         ({"image_dim": [4, 4], "crop_region": region}, pixels[1:5, 3:7]),
         ({"image_dim": [6, 9], "framing": "squeeze"}, pixels),
     ):
-        dataset = data.CLEVR("nowhere", 1, **{"crop_region": None, **options})
-        ((batch, numbers),) = own_pictures.batches([tmp_path / "a.png"], dataset)
+        dataset = datasets.CLEVR("nowhere", 1, **{"crop_region": None, **options})
+        ((batch, numbers),) = image_files.batches([tmp_path / "a.png"], dataset)
         np.testing.assert_allclose(batch["image"], expected[None, None])
         assert numbers.tolist() == [0]
-    ((batch, _),) = own_pictures.batches(
-        [tmp_path / "a.png"], data.CLEVR("nowhere", 1, [6, 9], None, grayscale=True)
+    ((batch, _),) = image_files.batches(
+        [tmp_path / "a.png"], datasets.CLEVR("nowhere", 1, [6, 9], None, grayscale=True)
     )
     np.testing.assert_allclose(batch["image"][0, 0, ..., 0], pixels.mean(-1), atol=0.5 / 255)
 
@@ -42,13 +41,13 @@ def test_batches_number_the_pictures_whatever_is_skipped(tmp_path, capfd):
     save(tmp_path, "a.png", "c.png", "d.png", "e.png")
     (tmp_path / "b.png").write_text("no picture")
     paths = picture_paths(tmp_path)
-    dataset = data.ImageFolder("nowhere", 3, [6, 9], on_error="skip")
-    batches = list(own_pictures.batches(paths, dataset))
+    dataset = datasets.ImageFolder("nowhere", 3, [6, 9], on_error="skip")
+    batches = list(image_files.batches(paths, dataset))
     assert [numbers.tolist() for _, numbers in batches] == [[0, 2, 3], [4]]
     assert [len(batch["image"]) for batch, _ in batches] == [3, 1]
     assert f"skipped {tmp_path}/b.png: cannot read the picture" in capfd.readouterr().err
     with pytest.raises(DatasetError, match="none of the 1 pictures can be used"):
-        list(own_pictures.batches(paths[1:2], dataset))
-    strict = data.ImageFolder("nowhere", 3, [6, 9])
-    with pytest.raises(DatasetError, match="b.png: .*data.on_error=skip leaves it out"):
-        list(own_pictures.batches(paths, strict))
+        list(image_files.batches(paths[1:2], dataset))
+    strict = datasets.ImageFolder("nowhere", 3, [6, 9])
+    with pytest.raises(DatasetError, match="b.png: .*datasets.on_error=skip leaves it out"):
+        list(image_files.batches(paths, strict))

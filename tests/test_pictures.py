@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from multi_object_datasets.errors import DatasetError
-from multi_object_datasets.pictures import picture_paths, read_picture
+from multi_object_datasets.image_files import picture_paths, read_picture
 
 
 def read(path, shape, **options):

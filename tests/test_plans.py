@@ -9,9 +9,10 @@ import sonnet as snt
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from iodine.build import build
+from iodine.errors import UserError, as_whole_number
 from iodine.main import get_config
-from iodine.modules.utils import UserError, as_whole_number, build
-from tests import tiny
+from tests.helpers import tiny
 
 tfd = tfp.distributions
 MLP = "iodine.modules.networks.MLP"
@@ -26,7 +27,7 @@ MLP = "iodine.modules.networks.MLP"
         "tensorflow.io.gfile.rmtree",  # a library's function
         "iodine.main.create_run",  # Sacred's, which `iodine.main` imports
         "iodine.main.os.system",
-        "iodine.report.os.remove",
+        "iodine.figures.report.os.remove",
     ],
 )
 def test_a_plan_names_only_constructors_of_this_project_and_its_libraries(constructor):
@@ -75,7 +76,7 @@ def test_a_plan_may_name_classes_of_the_libraries_and_hold_objects(constructor, 
         ({"constructor": "iodine"}, "unknown constructor 'iodine'"),
         ({"constructor": "iodine.modules"}, "unknown constructor 'iodine.modules'"),
         ({"constructor": "iodine.modules.networks.MPL"}, "did you mean 'MLP'"),
-        ({"constructor": "iodine.modules.model.Model"}, "no class or function that builds"),
+        ({"constructor": "iodine.model.Model"}, "no class or function that builds"),
         ({"constructor": "iodine.modules.utils.ACTIVATIONS"}, "no class or function that builds"),
         ({"constructor": "tensorflow.train.RMSPropOptimizer"}, "has no 'RMSPropOptimizer'"),
         ({"constructor": object, "x": 1}, "object has no argument 'x' .it takes none"),

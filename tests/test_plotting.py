@@ -8,13 +8,12 @@ import tensorflow as tf
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 
-from iodine import latents
-from iodine.modules import curves, overview, plotting, tiles
+from iodine.errors import UserError
+from iodine.evaluate.objects import match_objects, select_objects
+from iodine.figures import curves, decompositions, latents, summary_images, tiles
+from iodine.figures.report import Report
+from iodine.model import Model
 from iodine.modules.distribution import LocScaleDistribution
-from iodine.modules.model import Model
-from iodine.modules.utils import UserError
-from iodine.objects import match_objects, select_objects
-from iodine.report import Report
 
 B, T, K, L, H, W, Z = 2, 3, 4, 3, 6, 8, 5
 INPUTS = ("image", "log_prob", "mask", "pred_mask", "components", "dmask", "dcomponents")
@@ -145,7 +144,7 @@ def test_a_picture_needs_no_axis_and_takes_what_the_reference_takes(name):
 
 def test_the_decomposition_shows_image_reconstruction_masks_and_components():
     info = random_info()
-    rows = tile_axes(plotting.example_plot(info, [1, 0], t=1), 4 + K)
+    rows = tile_axes(decompositions.example_plot(info, [1, 0], t=1), 4 + K)
     outputs = info["outputs"]
     for row, scene in zip(rows, [1, 0]):
         np.testing.assert_array_equal(shown(row[0]), info["data"]["image"][scene, 0])
@@ -153,14 +152,14 @@ def test_the_decomposition_shows_image_reconstruction_masks_and_components():
         for k in range(K):
             np.testing.assert_array_equal(shown(row[4 + k]), outputs["components"][scene, 1, k])
             frame = row[4 + k].spines["left"].get_edgecolor()
-            assert to_rgb(frame) == overview.slot_colors(K)[k]
+            assert to_rgb(frame) == summary_images.slot_colors(K)[k]
         assert row[0].get_ylabel() == f"ARI {info['metrics']['ari_nobg'][scene, 1]:.2f}"
     assert [ax.get_title() for ax in rows[0][4:]] == [f"slot {k + 1}" for k in range(K)]
     assert not any(ax.get_title() for ax in rows[1])
 
 
 def test_columns_and_rows_may_be_called_otherwise():
-    figure = plotting.example_plot(
+    figure = decompositions.example_plot(
         random_info(), [0, 1], column_titles=["input", "output"], row_labels=["a", "b"]
     )
     rows = tile_axes(figure, 4 + K)
@@ -170,7 +169,7 @@ def test_columns_and_rows_may_be_called_otherwise():
 
 def test_masked_components_are_white_outside_of_their_masks():
     info = random_info()
-    row = plotting.example_plot(info, 0, mask_components=True).get_axes()
+    row = decompositions.example_plot(info, 0, mask_components=True).get_axes()
     mask = info["outputs"]["pred_mask"][0, -1, 2, ..., 0] == 1.0
     picture = shown(row[4 + 2])
     assert np.all(picture[~mask] == 1.0)
@@ -179,17 +178,17 @@ def test_masked_components_are_white_outside_of_their_masks():
 
 def test_without_ground_truth_there_are_no_true_masks_and_the_error_stands_for_the_ari():
     info = random_info(truth=False)
-    axes = plotting.example_plot(info, 0).get_axes()
+    axes = decompositions.example_plot(info, 0).get_axes()
     assert len(axes) == 3 + K
     assert axes[0].get_ylabel() == f"MSE\n{info['metrics']['mse'][0, -1]:.4f}"
-    last = tile_axes(plotting.iterations_plot(info, 0), 2 + K)[-1]
+    last = tile_axes(decompositions.iterations_plot(info, 0), 2 + K)[-1]
     assert last[0].get_images() and not last[1].get_images()
     assert len(curves.curves_plot(info, Model.METRICS).get_axes()) == 3
 
 
 def test_a_row_is_an_iteration_and_the_last_one_holds_true_masks_and_final_logits():
     info = random_info()
-    rows = tile_axes(plotting.iterations_plot(info, 1), 2 + K)
+    rows = tile_axes(decompositions.iterations_plot(info, 1), 2 + K)
     outputs = info["outputs"]
     assert len(rows) == T + 1
     for t in range(T):
@@ -212,16 +211,18 @@ def test_of_a_sequence_the_last_frame_is_shown():
     info = random_info(truth=False)
     frames = np.random.default_rng(1).random((B, T, H, W, 3))
     info["data"]["image"] = frames
-    rows = tile_axes(plotting.iterations_plot(info, 0), 2 + K)
+    rows = tile_axes(decompositions.iterations_plot(info, 0), 2 + K)
     np.testing.assert_array_equal(shown(rows[T][0]), frames[0, -1])
-    np.testing.assert_array_equal(shown(plotting.example_plot(info, 0).axes[0]), frames[0, -1])
+    np.testing.assert_array_equal(
+        shown(decompositions.example_plot(info, 0).axes[0]), frames[0, -1]
+    )
 
 
 def test_models_are_shown_below_each_other_for_each_scene():
     one, two = random_info(), random_info()
     for name in ("recons", "components", "pred_mask"):
         two["outputs"][name] = 1 - two["outputs"][name][:, :, : K - 1]
-    rows = tile_axes(plotting.comparison_plot([one, two], ["one", "two"], [1, 0]), 4 + K)
+    rows = tile_axes(decompositions.comparison_plot([one, two], ["one", "two"], [1, 0]), 4 + K)
     for number, row in enumerate(rows):
         scene, info = [1, 1, 0, 0][number], [one, two][number % 2]
         assert row[0].get_ylabel().split("\n")[0] == ["one", "two"][number % 2]
@@ -240,11 +241,11 @@ def test_models_are_shown_below_each_other_for_each_scene():
 
 def test_the_inputs_show_everything_but_the_constant_ones():
     info = random_info()
-    axes = plotting.inputs_plot(info, 0, t=1).get_axes()
+    axes = decompositions.inputs_plot(info, 0, t=1).get_axes()
     columns = len(INPUTS) - 1
     spatial, flat = axes[: K * columns], axes[K * columns :]
     titles = [ax.get_title() for ax in spatial[:columns]]
-    expected = [title for name, title in plotting.INPUT_TITLES.items() if name in INPUTS]
+    expected = [title for name, title in decompositions.INPUT_TITLES.items() if name in INPUTS]
     assert titles == expected and len(titles) == columns
     column = titles.index("mask\nposterior")
     for k in range(K):
@@ -272,7 +273,7 @@ def test_the_curves_of_slots_have_their_colours_and_those_of_factors_their_names
         np.testing.assert_array_equal(
             [line.get_ydata() for line in lines], info["losses"]["kl"][b].T
         )
-        assert [line.get_color() for line in lines] == overview.slot_colors(K)
+        assert [line.get_color() for line in lines] == summary_images.slot_colors(K)
     info["losses"]["factor"] = np.arange(T)
     info["factor_regressor"] = {"metrics": {"color": np.arange(T) + 5}}
     axes = curves.factor_curves_plot(info).get_axes()
@@ -284,7 +285,7 @@ def test_samples_stand_above_their_masks():
     rng = np.random.default_rng(0)
     recons, masks = rng.random((4, 1, H, W, 3)), np.zeros((4, K, H, W, 1))
     masks[:, 0] = 1.0
-    rows = tile_axes(plotting.samples_plot(recons, masks, columns=2), 2)
+    rows = tile_axes(decompositions.samples_plot(recons, masks, columns=2), 2)
     assert len(rows) == 4
     np.testing.assert_array_equal(shown(rows[2][1]), recons[3, 0])
     assert np.all(shown(rows[3][1]) == RED)
@@ -298,7 +299,7 @@ def test_overview_pictures_lay_out_tiles_with_borders():
     recons = tf.fill([2, 1, 3, 3, 1], 2.0)
     masks = tf.concat([tf.ones([2, 1, 3, 3, 1]), tf.zeros([2, 1, 3, 3, 1])], axis=1)
     components = tf.concat([image, recons], axis=1)
-    picture = overview.draw_overview(image, recons, masks, components).numpy()
+    picture = summary_images.draw_overview(image, recons, masks, components).numpy()
     assert picture.shape == (1, 2 * 7, 5 * 7, 3)
     centers = picture[0, 3::7, 3::7]
     np.testing.assert_array_equal(centers[0], [[0.25] * 3, [1] * 3, RED, [0.25] * 3, [1] * 3])
@@ -309,7 +310,7 @@ def test_overview_pictures_lay_out_tiles_with_borders():
 def test_the_sequence_has_iterations_across_and_scenes_below_each_other():
     frames = tf.reshape(tf.linspace(0.0, 0.5, 6), [2, 3, 1, 1, 1])
     masks = tf.ones([2, 3, 1, 1, 1, 1])
-    picture = overview.draw_sequence(frames, frames + 0.5, masks).numpy()
+    picture = summary_images.draw_sequence(frames, frames + 0.5, masks).numpy()
     assert picture.shape == (1, 2 * 3 * 5, 3 * 5, 3)
     centers = picture[0, 2::5, 2::5, 1]
     expected = np.linspace(0.0, 0.5, 6).reshape(2, 3)
@@ -320,7 +321,7 @@ def test_the_sequence_has_iterations_across_and_scenes_below_each_other():
 
 def test_samples_fill_their_grid_row_by_row():
     images = tf.reshape(tf.linspace(0.0, 1.0, 8), [8, 1, 1, 1, 1])
-    picture = overview.draw_samples(images).numpy()
+    picture = summary_images.draw_samples(images).numpy()
     np.testing.assert_allclose(
         picture[0, 2::5, 2::5, 0], np.linspace(0, 1, 8).reshape(2, 4), rtol=1e-6
     )

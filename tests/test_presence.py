@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from iodine.baselines import normal, presence
+from iodine.baselines.air import normal, presence
 
 N = 3
 PRIOR = 0.2

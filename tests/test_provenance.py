@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iodine.modules import data
-from iodine.modules.provenance import check_never_trained_on
-from iodine.modules.utils import UserError
+from iodine.data import datasets
+from iodine.data.provenance import check_never_trained_on
+from iodine.errors import UserError
 from multi_object_datasets import tetrominoes
-from tests import scene_files
+from tests.helpers import scene_files
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def path(tmp_path):
 
 def remembered(*args, **options):
     """Returns what a checkpoint remembers after training on a file."""
-    return json.loads(json.dumps(data.Tetrominoes(*args, **options).provenance()))
+    return json.loads(json.dumps(datasets.Tetrominoes(*args, **options).provenance()))
 
 
 @pytest.mark.parametrize("cache", [None, False])
@@ -38,7 +38,10 @@ def remembered(*args, **options):
 )
 def test_scenes_never_trained_on_may_be_evaluated(path, trained, tested, cache):
     trained = remembered(path, 1, cache=cache, **trained)
-    assert check_never_trained_on(trained, data.Tetrominoes(path, 1, cache=cache, **tested)) is None
+    assert (
+        check_never_trained_on(trained, datasets.Tetrominoes(path, 1, cache=cache, **tested))
+        is None
+    )
 
 
 @pytest.mark.parametrize("cache", [None, False])
@@ -55,34 +58,34 @@ def test_scenes_never_trained_on_may_be_evaluated(path, trained, tested, cache):
 def test_scenes_trained_on_are_refused_with_the_way_out(path, trained, tested, cache):
     trained = remembered(path, 1, cache=cache, **trained)
     with pytest.raises(UserError) as error:
-        check_never_trained_on(trained, data.Tetrominoes(path, 1, cache=cache, **tested))
+        check_never_trained_on(trained, datasets.Tetrominoes(path, 1, cache=cache, **tested))
     message = str(error.value)
     assert path in message and "--split test" in message and "data.path=" in message
     keep = trained["held_out"]
-    assert (f"keep to data.held_out={keep}" in message) == (keep > 0) and "\n" not in message
+    assert (f"keep to datasets.held_out={keep}" in message) == (keep > 0) and "\n" not in message
 
 
 def test_it_is_the_content_of_the_file_that_counts(path, tmp_path):
     trained = remembered(path, 1, held_out=3)
     os.utime(path, (0, 0))
     os.rename(path, tmp_path / "moved")
-    moved = data.Tetrominoes(str(tmp_path / "moved"), 1, held_out=5)
+    moved = datasets.Tetrominoes(str(tmp_path / "moved"), 1, held_out=5)
     with pytest.raises(UserError, match="was trained on scenes of .*moved"):
         check_never_trained_on(trained, moved)
     other, _ = scene_files.write_scenes(tmp_path / "other", tetrominoes.SCENE_FORMAT, 10, seed=1)
-    line = check_never_trained_on(trained, data.Tetrominoes(other, 1, held_out=5))
+    line = check_never_trained_on(trained, datasets.Tetrominoes(other, 1, held_out=5))
     assert line == f"{other} is another file than the one that the model was trained on"
 
 
 def test_a_checkpoint_that_does_not_say_is_told(path):
-    line = check_never_trained_on(None, data.Tetrominoes(path, 1, held_out=5))
+    line = check_never_trained_on(None, datasets.Tetrominoes(path, 1, held_out=5))
     assert "does not say which scenes it was trained on" in line
 
 
 def test_a_folder_of_pictures_is_known_by_its_files(tmp_path):
     for name in "abc":
         Image.fromarray(np.zeros([9, 9, 3], np.uint8)).save(tmp_path / f"{name}.png")
-    folder = data.ImageFolder(tmp_path, 1, (8, 8), held_out=1)
+    folder = datasets.ImageFolder(tmp_path, 1, (8, 8), held_out=1)
     assert check_never_trained_on(folder.provenance(), folder) is None
     trained = folder.provenance()
     (tmp_path / "c.png").unlink()

@@ -25,7 +25,7 @@ from multi_object_datasets import (
     tetrominoes,
 )
 from multi_object_datasets.errors import DatasetError, dataset_error_within
-from tests import scene_files
+from tests.helpers import scene_files
 
 # Data set, variant, shape of image and mask, and the number of features.
 FORMATS = [

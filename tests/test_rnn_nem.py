@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from iodine.baselines.rnn_nem import RNNNEM
-from iodine.modules.utils import UserError
-from tests import two_blobs
+from iodine.errors import UserError
+from tests.helpers import two_blobs
 
 B, K, H, W, M, T = 2, 3, 6, 5, 4, 2
 TINY = {"num_components": K, "n_z": M, "num_iters": T, "mlp_size": 6}

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from iodine import checkpoints, runs
-from iodine.modules.utils import UserError
+from iodine import checkpoints
+from iodine.errors import UserError
+from iodine.train import run as runs
 from multi_object_datasets.generate import generate
-from tests import tiny
+from tests.helpers import tiny
 from tests.test_command_line import error_line, run
 from tests.test_training_process import metrics_of, wait_for_step
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iodine import main, segment
-from iodine.modules.overview import slot_colors
-from tests import tiny, trained
+from iodine import main
+from iodine.evaluate import segment
+from iodine.figures.summary_images import slot_colors
+from tests.helpers import tiny, trained
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 

@@ -6,9 +6,9 @@ import pytest
 
 from iodine import main
 from iodine.checkpoints import latest_checkpoint, read_record
-from iodine.runs import record_to_share
+from iodine.train.run import record_to_share
 from multi_object_datasets.generate import generate
-from tests import tiny
+from tests.helpers import tiny
 
 SHIPPED = sorted(path.parent for path in tiny.ROOT.glob("checkpoints/*/evaluation.json"))
 # Of each: generator, split and variant of its scenes; those that are rendered take long, and some

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks import export_step, import_params, pure_step, run_step
+from export import export_step, import_params, pure_step, run_step
 from iodine import checkpoints
-from iodine.learner import Learner, Progress
-from iodine.modules.utils import UserError
+from iodine.errors import UserError
+from iodine.train.learner import Learner, Progress
 from multi_object_datasets.generate import generate
-from tests import tiny
-from tests.parity_cases import relative_error
+from tests.helpers import tiny
+from tests.helpers.parity_cases import relative_error
 from tests.test_export_step import moved, run_alone, values
 
 SEEDS = [3, 5]

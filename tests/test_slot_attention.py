@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 
 from iodine.baselines.slot_attention import SlotAttention, SlotAttentionAutoEncoder
+from iodine.errors import UserError
 from iodine.modules.factor_eval import FactorRegressor
-from iodine.modules.utils import UserError
-from tests import two_blobs
+from tests.helpers import two_blobs
 
 B, K, N, D = 2, 3, 7, 5
 TINY = {

@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from iodine import main
 from iodine.checkpoints import read_record
-from iodine.modules.utils import UserError
-from iodine.stages import plan_stages, stages_after
-from tests import tiny
+from iodine.errors import UserError
+from iodine.train.stages import plan_stages, stages_after
+from tests.helpers import tiny
 from tests.test_training_process import metrics_of, wait_for_step
 
 STAGES = (

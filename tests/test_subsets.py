@@ -6,11 +6,11 @@ import shutil
 import numpy as np
 import pytest
 
-from iodine.modules import data
-from iodine.modules.utils import UserError
+from iodine.data import datasets
+from iodine.errors import UserError
 from multi_object_datasets import generate, tetrominoes
 from multi_object_datasets.errors import DatasetError
-from tests.scene_files import write_numbered_tetrominoes as tetrominoes_file
+from tests.helpers.scene_files import write_numbered_tetrominoes as tetrominoes_file
 
 
 def numbers(batch):
@@ -26,7 +26,7 @@ def batches_of(dataset, count=None, *args, **kwargs):
 
 def test_each_epoch_has_every_training_scene_once_in_a_new_order(tmp_path):
     path = tetrominoes_file(tmp_path, 13)
-    dataset = data.Tetrominoes(path, 4, [35, 35], held_out=3)
+    dataset = datasets.Tetrominoes(path, 4, [35, 35], held_out=3)
     order = sum(batches_of(dataset, 10, "train"), [])
     epochs = [order[:10], order[10:20], order[20:30], order[30:]]
     assert all(sorted(epoch) == list(range(3, 13)) for epoch in epochs)
@@ -35,8 +35,8 @@ def test_each_epoch_has_every_training_scene_once_in_a_new_order(tmp_path):
 
 def test_training_batches_depend_on_seed_and_step_alone(tmp_path):
     path = tetrominoes_file(tmp_path, 11)
-    whole = batches_of(data.Tetrominoes(path, 4, [35, 35]), 12, "train", seed=5)
-    other_instance = data.Tetrominoes(path, 4, [35, 35])
+    whole = batches_of(datasets.Tetrominoes(path, 4, [35, 35]), 12, "train", seed=5)
+    other_instance = datasets.Tetrominoes(path, 4, [35, 35])
     assert batches_of(other_instance, 12, "train", seed=6) != whole
     for start in (1, 7):
         tail = batches_of(other_instance, 12 - start, "train", seed=5, start_step=start)
@@ -46,7 +46,7 @@ def test_training_batches_depend_on_seed_and_step_alone(tmp_path):
 
 
 def test_a_batch_may_be_larger_than_the_set(tmp_path):
-    dataset = data.Tetrominoes(tetrominoes_file(tmp_path, 3), 8, [35, 35])
+    dataset = datasets.Tetrominoes(tetrominoes_file(tmp_path, 3), 8, [35, 35])
     (batch,) = batches_of(dataset, 1, "train")
     assert sorted(batch[:3]) == sorted(batch[3:6]) == [0, 1, 2]
     assert batches_of(dataset, 2, "summary") == 2 * [[0, 1, 2, 0, 1, 2, 0, 1]]
@@ -55,7 +55,7 @@ def test_a_batch_may_be_larger_than_the_set(tmp_path):
 @pytest.mark.parametrize("cache", [None, False])
 def test_held_out_scenes_are_the_first_and_tested_once_in_order(tmp_path, cache):
     path = tetrominoes_file(tmp_path, 12)
-    dataset = data.Tetrominoes(path, 3, [35, 35], held_out=5, cache=cache)
+    dataset = datasets.Tetrominoes(path, 3, [35, 35], held_out=5, cache=cache)
     assert batches_of(dataset, None, "test") == [[0, 1, 2], [3, 4]]
     assert batches_of(dataset, 3, "summary") == 3 * [[0, 1, 2]]
     assert set(sum(batches_of(dataset, 9, "train"), [])) == set(range(5, 12))
@@ -67,10 +67,10 @@ def test_held_out_scenes_are_the_first_and_tested_once_in_order(tmp_path, cache)
 @pytest.mark.parametrize("cache", [None, False])
 def test_a_small_file_serves_both_and_says_so(tmp_path, capfd, cache):
     path = tetrominoes_file(tmp_path, 4)
-    dataset = data.Tetrominoes(path, 2, [35, 35], held_out=4, cache=cache)
+    dataset = datasets.Tetrominoes(path, 2, [35, 35], held_out=4, cache=cache)
     assert batches_of(dataset, None, "test") == [[0, 1], [2, 3]]
     assert set(sum(batches_of(dataset, 2, "train"), [])) == {0, 1, 2, 3}
-    line = f"{path} has 4 scenes, no more than data.held_out=4: they serve both training"
+    line = f"{path} has 4 scenes, no more than datasets.held_out=4: they serve both training"
     assert line in capfd.readouterr().err
 
 
@@ -78,22 +78,22 @@ def test_a_small_file_serves_both_and_says_so(tmp_path, capfd, cache):
 def test_the_first_of_the_file_are_held_out_and_then_foreground_objects_counted(tmp_path, cache):
     path = tetrominoes_file(tmp_path, 8, visible=[0, 1, 2, 3, 2, 1, 3, 0])
     options = {"held_out": 2, "cache": cache}
-    dataset = data.Tetrominoes(path, 2, min_num_objects=1, max_num_objects=2, **options)
+    dataset = datasets.Tetrominoes(path, 2, min_num_objects=1, max_num_objects=2, **options)
     assert batches_of(dataset, None, "test") == [[1]]
     assert batches_of(dataset, 1, "summary") == [[1, 2]]
     assert set(sum(batches_of(dataset, 6, "train"), [])) == {2, 4, 5}
-    none_left = data.Tetrominoes(path, 2, min_num_objects=4, **options)
+    none_left = datasets.Tetrominoes(path, 2, min_num_objects=4, **options)
     for subset, part in (("train", ", after the"), ("test", ", among the"), ("summary", "$")):
         with pytest.raises(UserError, match=f"{path} has no scene with .*objects=4 .*s{part}"):
             none_left(subset)
-    with pytest.raises(UserError, match="visible objects, among the first data.held_out=2"):
-        data.Tetrominoes(path, 2, min_num_objects=2, **options)("test")
+    with pytest.raises(UserError, match="visible objects, among the first datasets.held_out=2"):
+        datasets.Tetrominoes(path, 2, min_num_objects=2, **options)("test")
 
 
 @pytest.mark.parametrize("cache", [None, False])
 def test_held_out_scenes_come_with_their_numbers_in_the_file(tmp_path, cache):
     path = tetrominoes_file(tmp_path, 8, visible=[0, 1, 2, 3, 2, 1, 3, 0])
-    dataset = data.Tetrominoes(path, 3, min_num_objects=1, held_out=6, cache=cache)
+    dataset = datasets.Tetrominoes(path, 3, min_num_objects=1, held_out=6, cache=cache)
     batches = list(dataset("test").as_numpy_iterator())
     assert [batch["scene"].tolist() for batch in batches] == [[1, 2, 3], [4, 5]]
     assert [numbers(batch) for batch in batches] == [[1, 2, 3], [4, 5]]
@@ -105,13 +105,13 @@ def test_held_out_scenes_come_with_their_numbers_in_the_file(tmp_path, cache):
 @pytest.mark.parametrize("cache", [None, False])
 def test_without_a_shuffle_buffer_scenes_come_in_the_order_of_the_file(tmp_path, cache):
     path = tetrominoes_file(tmp_path, 5)
-    dataset = data.Tetrominoes(path, 3, shuffle_buffer=None, held_out=1, cache=cache)
+    dataset = datasets.Tetrominoes(path, 3, shuffle_buffer=None, held_out=1, cache=cache)
     assert batches_of(dataset, 3) == [[1, 2, 3], [4, 1, 2], [3, 4, 1]]
     assert batches_of(dataset, 1, start_step=2) == [[3, 4, 1]]
 
 
 def test_a_call_without_a_subset_is_for_training(tmp_path):
-    dataset = data.Tetrominoes(tetrominoes_file(tmp_path, 5), 3, held_out=1)
+    dataset = datasets.Tetrominoes(tetrominoes_file(tmp_path, 5), 3, held_out=1)
     assert batches_of(dataset, 3) == batches_of(dataset, 3, "train")
 
 
@@ -129,22 +129,22 @@ def test_a_path_may_be_a_glob_a_list_or_in_the_home_directory(tmp_path, monkeypa
         (shards, 2),
         (["~/b-00000-of-00002", "~/b-*2"], 3),
     ):
-        dataset = data.Tetrominoes(path, 2, held_out=3 * times - 2, cache=cache)
+        dataset = datasets.Tetrominoes(path, 2, held_out=3 * times - 2, cache=cache)
         read = batches_of(dataset, times, "summary")
         assert sum(read, []) == sum(([int(x) for x in whole] for _ in range(times)), [])
         (count,) = {len(list(tetrominoes.dataset(tfrecords_path=path)))}
         assert count == 2 * times
     with pytest.raises(DatasetError, match="c-.: no file has such a name"):
-        data.Tetrominoes("~/c-*", 2, cache=cache)("train")
+        datasets.Tetrominoes("~/c-*", 2, cache=cache)("train")
     with pytest.raises(UserError, match="does not exist: generate it"):
-        data.Tetrominoes([*shards, str(tmp_path / "c")], 2, cache=cache)("train")
+        datasets.Tetrominoes([*shards, str(tmp_path / "c")], 2, cache=cache)("train")
     with pytest.raises(DatasetError, match="a path has to be text, not 5"):
-        data.Tetrominoes([*shards, 5], 2, cache=cache)("train")
+        datasets.Tetrominoes([*shards, 5], 2, cache=cache)("train")
 
 
 def test_the_stream_shuffles_within_its_buffer_and_starts_at_any_step(tmp_path):
     path = tetrominoes_file(tmp_path, 10)
-    dataset = data.Tetrominoes(path, 5, [35, 35], cache=False, shuffle_buffer=10)
+    dataset = datasets.Tetrominoes(path, 5, [35, 35], cache=False, shuffle_buffer=10)
     whole = batches_of(dataset, 6, "train", seed=1)
     assert sorted(whole[0] + whole[1]) == list(range(10)) and whole[0] != [0, 1, 2, 3, 4]
     assert batches_of(dataset, 4, "train", seed=1, start_step=2) == whole[2:]
@@ -157,7 +157,7 @@ def test_scenes_with_an_object_of_the_features_left_out_are_left_out(tmp_path, c
     red_on_the_left = {"color": [[1, 0, 0], [1, 0, 0]], "x": [0, 4]}
 
     def scenes_of(leave_out):
-        dataset = data.Balls(path, 1, held_out=20, cache=cache, leave_out=leave_out)
+        dataset = datasets.Balls(path, 1, held_out=20, cache=cache, leave_out=leave_out)
         return {
             int(batch["scene"][0]): batch["factors"]
             for batch in dataset("test").as_numpy_iterator()

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests import tiny, trained
+from tests.helpers import tiny, trained
 
 SCALARS = {
     *[f"loss/{name}" for name in ("total", "recons", "kl", "mse", "ari", "ari_nobg")],

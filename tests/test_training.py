@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from iodine import devices, training
 from iodine.checkpoints import CheckpointWriter, restore
-from iodine.learner import Learner, Progress
+from iodine.errors import UserError
 from iodine.main import build, get_config
 from iodine.modules.iodine import IODINE
-from iodine.modules.utils import UserError
-from tests import tiny
-from tests.parity_cases import relative_error
+from iodine.train import devices, loop
+from iodine.train.learner import Learner, Progress
+from tests.helpers import tiny
+from tests.helpers.parity_cases import relative_error
 
 NUM_SCENES = 4
 # For what does not depend on how often a model refines: steps compile sooner.
@@ -196,7 +196,7 @@ class Loop:
         self.optimizer = build(self.config["optimizer"])
 
     def train(self, log_scalar=lambda *_: None, continue_run=False, stop_after_steps=6):
-        return training.train(
+        return loop.train(
             build(self.config["data"]),
             self.model,
             self.optimizer,
@@ -229,7 +229,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_saved(tmp_pa
             assert np.all(np.isfinite(reader.get_tensor(name))), (name, shape)
 
 
-class NoisyLearner(training.Learner):
+class NoisyLearner(loop.Learner):
     """A learner whose fourth step draws noise that no refinement can follow."""
 
     def steps(self, batches, num_steps, signalled=False):
@@ -241,15 +241,15 @@ class NoisyLearner(training.Learner):
 
 
 def test_a_step_whose_gradient_is_not_finite_is_left_out(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(training, "Learner", NoisyLearner)
-    loop, logged, weights = Loop(tmp_path), [], {}
+    monkeypatch.setattr(loop, "Learner", NoisyLearner)
+    training, logged, weights = Loop(tmp_path), [], {}
 
     def watch(name, value, step):
         if name == "loss":
             logged.append(step)
-        weights[step] = [v.numpy() for v in loop.model.trainable_variables]
+        weights[step] = [v.numpy() for v in training.model.trainable_variables]
 
-    loop.train(watch)
+    training.train(watch)
     assert logged == [1, 2, 3, 5, 6]
     assert "     4 left out: 1 without a finite gradient" in capsys.readouterr().out
     assert all(np.isfinite(w).all() for w in weights[6])
@@ -317,7 +317,7 @@ def test_a_continued_run_needs_a_checkpoint(tmp_path):
 def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path):
     loop = Loop(tmp_path, batch_size=1)
     with pytest.raises(UserError, match="batch_size=1 cannot be split over 2 devices"):
-        training.train(
+        loop.train(
             build(loop.config["data"]),
             loop.model,
             loop.optimizer,

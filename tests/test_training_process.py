@@ -11,7 +11,7 @@ import termios
 import pytest
 import tensorflow as tf
 
-from tests import tiny
+from tests.helpers import tiny
 
 
 def metrics_of(observer_directory, run_id):

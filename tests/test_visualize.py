@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from multi_object_datasets.generate import generate
-from tests import tiny, trained
+from tests.helpers import tiny, trained
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 

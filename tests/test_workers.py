@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from iodine.checkpoints import checkpoints_in, read_record, step_of
-from tests import tiny, trained
+from tests.helpers import tiny, trained
 from tests.test_training_process import metrics_of, wait_for_step
 
 WORKERS = [("worker", 0), ("worker", 1)]
@@ -46,7 +46,7 @@ def start_all(tasks, directory, *options, **updates):
 def test_two_workers_end_with_equal_variables_and_with_those_of_one(tmp_path):
     processes = [
         tiny.start_module(
-            "tests.train_worker", str(tmp_path / f"{index}.npz"), environment=environment
+            "tests.helpers.train_worker", str(tmp_path / f"{index}.npz"), environment=environment
         )
         for index, environment in enumerate(environments(WORKERS))
     ]

@@ -1,1 +1,1 @@
-"""Other models of scenes than IODINE, which keep the same contract, `iodine.modules.model`."""
+"""Other models of scenes than IODINE, which keep the same contract, `iodine.model`."""

@@ -9,11 +9,11 @@ from typing import ClassVar
 import numpy as np
 import tensorflow as tf
 
-from iodine.baselines import normal
+from iodine.baselines.air import normal
 from iodine.baselines.monet_networks import ComponentDecoder, ComponentEncoder, UNet
 from iodine.baselines.slot_model import SlotModel
-from iodine.modules.model import Model
-from iodine.modules.utils import UserError, sizes
+from iodine.errors import UserError, sizes
+from iodine.model import Model
 
 
 class MONet(SlotModel):

@@ -11,9 +11,9 @@ import sonnet as snt
 import tensorflow as tf
 
 from iodine.baselines.slot_model import SlotModel
-from iodine.modules.model import Model
+from iodine.errors import UserError, size, sizes
+from iodine.model import Model
 from iodine.modules.networks import CNN, MLP, DeConv
-from iodine.modules.utils import UserError, size, sizes
 
 PRIOR = 1e-6  # probability of a white pixel where a slot has nothing to explain; 0 has no logarithm
 

@@ -12,10 +12,11 @@ import sonnet as snt
 import tensorflow as tf
 
 from iodine.baselines.slot_model import SlotModel
+from iodine.errors import UserError, size, sizes
+from iodine.model import Model
 from iodine.modules.convolutions import NarrowConv2D, SumConv2D
-from iodine.modules.model import Model
 from iodine.modules.networks import MLP, ConvNet2D, mixed_precision
-from iodine.modules.utils import UserError, linear_coordinates, size, sizes
+from iodine.modules.utils import linear_coordinates
 
 EPSILON = 1e-8  # keeps the sum of a slot's weights above 0
 

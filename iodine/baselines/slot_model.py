@@ -6,10 +6,10 @@ from typing import ClassVar
 import sonnet as snt
 import tensorflow as tf
 
-from iodine.modules import overview
+from iodine.errors import UserError, did_you_mean, size
+from iodine.figures import summary_images
+from iodine.model import Model, factor_scalars, stack_factors, with_ground_truth
 from iodine.modules.inference import PRECISIONS
-from iodine.modules.model import Model, factor_scalars, stack_factors, with_ground_truth
-from iodine.modules.utils import UserError, did_you_mean, size
 
 OUTPUTS = ("recons", "pred_mask", "pred_mask_logits", "components")
 LATENT = ("z", "z_mean", "z_std")
@@ -200,10 +200,10 @@ class SlotModel(Model):
         outputs = self.eval({"image": image})["outputs"]
         recons, masks = outputs["recons"], outputs["pred_mask"]  # [B, T, 1 or K, H, W, ·]
         last = [recons[:, -1], masks[:, -1], outputs["components"][:, -1]]
-        pictures = {"overview": overview.draw_overview(image, *last)}
+        pictures = {"overview": summary_images.draw_overview(image, *last)}
         if (num_states := recons.shape[1]) > 1:
             frames = tf.repeat(image[:2], num_states, axis=1)  # [2, T, H, W, C]
-            pictures["sequence"] = overview.draw_sequence(frames, recons[:2, :, 0], masks[:2])
+            pictures["sequence"] = summary_images.draw_sequence(frames, recons[:2, :, 0], masks[:2])
         return pictures
 
 

@@ -7,9 +7,10 @@ same spatial broadcast decoder (Watters et al. 2019).
 import sonnet as snt
 import tensorflow as tf
 
-from iodine.modules import overview, utils
+from iodine import errors
+from iodine.figures import summary_images
+from iodine.model import Model, with_ground_truth
 from iodine.modules.inference import PRECISIONS
-from iodine.modules.model import Model, with_ground_truth
 from iodine.modules.networks import MLP
 
 
@@ -50,13 +51,13 @@ class VAE(Model):
     ):
         super().__init__(name=name)
         if precision not in PRECISIONS:
-            raise utils.UserError(
-                f"precision is '{precision}'{utils.did_you_mean(precision, PRECISIONS)}, "
+            raise errors.UserError(
+                f"precision is '{precision}'{errors.did_you_mean(precision, PRECISIONS)}, "
                 f"use {' or '.join(PRECISIONS)}"
             )
         if rematerialize:
-            raise utils.UserError("a VAE has no use for rematerialize=True: leave it out")
-        self.n_z = utils.size(n_z, "n_z")
+            raise errors.UserError("a VAE has no use for rematerialize=True: leave it out")
+        self.n_z = errors.size(n_z, "n_z")
         self.encoder = encoder
         self.decoder = decoder
         self.latent_dist = latent_dist
@@ -127,7 +128,7 @@ class VAE(Model):
         """
         image = tf.convert_to_tensor(data["image"])
         if image.shape[1] != 1:
-            raise utils.UserError(f"the data has {image.shape[1]} frames, a VAE takes one")
+            raise errors.UserError(f"the data has {image.shape[1]} frames, a VAE takes one")
         self.initialize(image.shape[2:])
         noise = self.draw_noise(image.shape[0]) if noise is None else noise
         zp = self.encode(image)
@@ -183,6 +184,6 @@ class VAE(Model):
         inferred = self.infer({"image": image}, tf.zeros(self.noise_shape(image.shape[0])))
         recons, samples = inferred["recons"], self.sample_prior(16)["recons"]
         return {
-            "overview": overview.draw_overview(image, recons, inferred["pred_mask"], recons),
-            "samples": overview.draw_samples(samples),
+            "overview": summary_images.draw_overview(image, recons, inferred["pred_mask"], recons),
+            "samples": summary_images.draw_samples(samples),
         }

@@ -4,7 +4,7 @@ import inspect
 
 from sacred.config import ConfigDict
 
-from iodine.modules.utils import UserError
+from iodine.errors import UserError
 
 # What a function that takes `**entries` gets.
 COMMON = (

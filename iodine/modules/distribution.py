@@ -13,6 +13,7 @@ import sonnet as snt
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from iodine import errors
 from iodine.modules import utils
 
 tfd = tfp.distributions
@@ -56,15 +57,15 @@ class LocScaleDistribution(snt.Module):
         super().__init__(name=name)
         self.dist = LOC_SCALE_DISTRIBUTIONS.get(str(dist).lower(), dist)
         if not callable(self.dist):
-            raise utils.UserError(
-                f"unknown distribution '{dist}'{utils.did_you_mean(dist, LOC_SCALE_DISTRIBUTIONS)}"
+            raise errors.UserError(
+                f"unknown distribution '{dist}'{errors.did_you_mean(dist, LOC_SCALE_DISTRIBUTIONS)}"
                 f", use {', '.join(LOC_SCALE_DISTRIBUTIONS)}"
             )
         if scale not in ("stddev", "var", "prec", "fixed"):
-            raise utils.UserError(f"scale is '{scale}', use 'stddev', 'var', 'prec' or 'fixed'")
+            raise errors.UserError(f"scale is '{scale}', use 'stddev', 'var', 'prec' or 'fixed'")
         is_number = isinstance(scale_val, numbers.Real) and not isinstance(scale_val, bool)
         if not is_number or not (scale_val > 0 or scale_val == -1):
-            raise utils.UserError(
+            raise errors.UserError(
                 f"scale_val is {scale_val!r}, use a number above 0, or -1 for a trainable scale"
             )
         self.scale = scale
@@ -133,7 +134,7 @@ class LocScaleDistribution(snt.Module):
         try:
             divergence = tfd.kl_divergence(self(params), self(tf.zeros_like(params)))
         except NotImplementedError as error:
-            raise utils.UserError(
+            raise errors.UserError(
                 f"the KL divergence of {self.dist.__name__} is not known: "
                 "latent_dist.dist may be normal, log_normal or laplace"
             ) from error
@@ -242,7 +243,7 @@ class MaskedOutput(snt.Module, abc.ABC):
 
     def __init__(self, num_components, component_dist, mask_activation=None, name=None):
         super().__init__(name=name)
-        self.num_components = utils.size(num_components, "num_components")
+        self.num_components = errors.size(num_components, "num_components")
         self.component_dist = component_dist
         self.mask_activation = utils.activation(mask_activation)
 
@@ -347,12 +348,12 @@ class MaskedMean(MaskedOutput):
         super().__init__(num_components, component_dist, mask_activation, name)
         located = isinstance(component_dist, LocScaleDistribution)
         if not located or component_dist.scale != "fixed":
-            raise utils.UserError(
+            raise errors.UserError(
                 "MaskedMean gives the mixed mean one scale: its component_dist has to be a "
                 "LocScaleDistribution with scale=fixed"
             )
         if component_dist.dist not in MEAN_IS_LOCATION:
-            raise utils.UserError(
+            raise errors.UserError(
                 f"the location of a {component_dist.dist.__name__} is not its mean: "
                 "MaskedMean's component_dist.dist may be normal, laplace or logistic"
             )

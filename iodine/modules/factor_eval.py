@@ -3,6 +3,7 @@
 import sonnet as snt
 import tensorflow as tf
 
+from iodine import errors
 from iodine.modules import utils
 
 FACTOR_TYPES = ("scalar", "angle", "categorical")
@@ -61,7 +62,7 @@ class FactorRegressor(snt.Module):
         super().__init__(name=name)
         for factor, _, kind in mapping:
             if kind not in FACTOR_TYPES:
-                raise utils.UserError(
+                raise errors.UserError(
                     f"factor '{factor}' has type '{kind}', use {', '.join(FACTOR_TYPES)}"
                 )
         self.mapping = [tuple(entry) for entry in mapping]
@@ -93,7 +94,7 @@ class FactorRegressor(snt.Module):
           UserError: if the factor is missing or of another size.
         """
         if factor not in factors:
-            raise utils.UserError(
+            raise errors.UserError(
                 f"the factor regressor's '{factor}' is not in the data, "
                 f"which has {', '.join(sorted(factors))}"
             )
@@ -104,7 +105,7 @@ class FactorRegressor(snt.Module):
         if kind == "angle":
             values = tf.concat([tf.cos(values), tf.sin(values)], axis=-1)
         if values.shape[-1] != size:
-            raise utils.UserError(
+            raise errors.UserError(
                 f"factor '{factor}' has {values.shape[-1]} values in the data, but the factor "
                 f"regressor's mapping says {size}"
             )

@@ -5,8 +5,9 @@ import functools
 import sonnet as snt
 import tensorflow as tf
 
+from iodine import errors
+from iodine.model import Model
 from iodine.modules import utils
-from iodine.modules.model import Model
 from iodine.modules.rematerialization import rematerialize
 
 PRECISIONS = {"float32": None, "mixed_bfloat16": tf.bfloat16}
@@ -170,7 +171,7 @@ class IterativeInference(Model):
         local_batch_size = image.shape[0]
         num_frames = self.num_iters + 1 if self.sequential else 1
         if image.shape[1] != num_frames:
-            raise utils.UserError(
+            raise errors.UserError(
                 f"the data has {image.shape[1]} frames, the model needs {num_frames}"
                 + (" (num_iters + 1)" if self.sequential else " unless sequential=True")
             )

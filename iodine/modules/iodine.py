@@ -4,10 +4,11 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
-from iodine.modules import overview, utils
+from iodine import errors
+from iodine.figures import summary_images
+from iodine.model import factor_scalars, stack_factors, with_ground_truth
 from iodine.modules.distribution import LocScaleDistribution, MaskedOutput
 from iodine.modules.inference import PRECISIONS, IterativeInference
-from iodine.modules.model import factor_scalars, stack_factors, with_ground_truth
 from iodine.modules.refinement_inputs import (
     ALL_INPUTS,
     PREPROCESS,
@@ -77,33 +78,33 @@ class IODINE(IterativeInference):
         name="iodine",
     ):
         super().__init__(name=name)
-        n_z = utils.size(n_z, "n_z")
-        num_components = utils.size(num_components, "num_components")
-        num_iters = utils.size(num_iters, "num_iters")
+        n_z = errors.size(n_z, "n_z")
+        num_components = errors.size(num_components, "num_components")
+        num_iters = errors.size(num_iters, "num_iters")
         if num_components < 2:
-            raise utils.UserError(f"num_components is {num_components}, at least 2 are needed")
+            raise errors.UserError(f"num_components is {num_components}, at least 2 are needed")
         for what, dist, kind in (
             ("latent_dist", latent_dist, LocScaleDistribution),
             ("output_dist", output_dist, MaskedOutput),
         ):
             if not isinstance(dist, kind):
-                raise utils.UserError(
+                raise errors.UserError(
                     f"{what} is a {type(dist).__name__}, but has to be a {kind.__name__}"
                 )
         if output_dist.num_components != num_components:
-            raise utils.UserError(
+            raise errors.UserError(
                 f"output_dist.num_components is {output_dist.num_components}, "
                 f"but the model's num_components {num_components}"
             )
         if precision not in PRECISIONS:
-            raise utils.UserError(
-                f"precision is '{precision}'{utils.did_you_mean(precision, PRECISIONS)}, "
+            raise errors.UserError(
+                f"precision is '{precision}'{errors.did_you_mean(precision, PRECISIONS)}, "
                 f"use {' or '.join(PRECISIONS)}"
             )
         if not isinstance(kl_weight, (int, float)) or not 0 <= kl_weight < np.inf:
-            raise utils.UserError(f"kl_weight is {kl_weight!r}, use a number of 0 or more")
+            raise errors.UserError(f"kl_weight is {kl_weight!r}, use a number of 0 or more")
         if refinement_batch_size is not None and not refinement_batch_size >= 1:
-            raise utils.UserError(
+            raise errors.UserError(
                 f"refinement_batch_size is {refinement_batch_size!r}, use a number of scenes"
             )
         self.decoder = decoder
@@ -145,7 +146,7 @@ class IODINE(IterativeInference):
             return [float(weight)] * num_terms
         is_list = isinstance(weight, (list, tuple)) and len(weight) == num_terms
         if not is_list or not all(isinstance(w, (int, float)) for w in weight):
-            raise utils.UserError(
+            raise errors.UserError(
                 f"iter_loss_weight is {weight!r}, use 'linspace', a number, or a list of "
                 f"num_iters + 1 = {num_terms} numbers"
             )
@@ -294,9 +295,9 @@ class IODINE(IterativeInference):
         masks = tf.stack([step["pred_mask"] for step in iterations], axis=1)
         samples = self.sample_prior(16)["recons"]
         return {
-            "overview": overview.draw_overview(
+            "overview": summary_images.draw_overview(
                 frames[:, -1:], final["recons"], final["pred_mask"], components
             ),
-            "sequence": overview.draw_sequence(frames[:2], recons[:2], masks[:2]),
-            "samples": overview.draw_samples(samples),
+            "sequence": summary_images.draw_sequence(frames[:2], recons[:2], masks[:2]),
+            "samples": summary_images.draw_samples(samples),
         }

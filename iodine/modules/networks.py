@@ -4,6 +4,7 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
+from iodine import build, errors
 from iodine.modules import utils
 from iodine.modules.convolutions import BroadcastConv2D, NarrowConv2D, SlotConv2D
 
@@ -26,7 +27,7 @@ class MLP(snt.nets.MLP):
 
     def __init__(self, output_sizes, activation="elu", activate_final=False, name="mlp"):
         super().__init__(
-            utils.sizes(output_sizes, "output_sizes"),
+            errors.sizes(output_sizes, "output_sizes"),
             activation=utils.activation(activation),
             activate_final=activate_final,
             name=name,
@@ -55,7 +56,7 @@ def options(function, what, given, **defaults):
       UserError: if `function` does not take them.
     """
     given = {**defaults, **given} if isinstance(given, dict) else given
-    utils.check_arguments(function, given, what)
+    build.check_arguments(function, given, what)
     return given
 
 
@@ -69,7 +70,7 @@ def per_layer(value, num_layers, what):
     if len(values) == 1:
         return values * num_layers
     if len(values) != num_layers:
-        raise utils.UserError(
+        raise errors.UserError(
             f"{what} has {len(values)} entries for {num_layers} layers, use one for each or one "
             "for all"
         )
@@ -80,9 +81,9 @@ def _pairs(value, num_layers, what):
     """Returns (over height, over width) for each layer, given as numbers or as pairs of them."""
     pairs = []
     for entry in per_layer(value, num_layers, what):
-        pair = utils.sizes(entry if isinstance(entry, (list, tuple)) else [entry], what)
+        pair = errors.sizes(entry if isinstance(entry, (list, tuple)) else [entry], what)
         if len(pair) not in (1, 2):
-            raise utils.UserError(f"{what} has the entry {entry}, use a number or a pair of them")
+            raise errors.UserError(f"{what} has the entry {entry}, use a number or a pair of them")
         pairs.append((pair[0], pair[-1]))
     return pairs
 
@@ -115,21 +116,21 @@ class ConvNet2D(snt.Module):
         name="conv_net_2d",
     ):
         super().__init__(name=name)
-        output_channels = utils.sizes(output_channels, "output_channels")
+        output_channels = errors.sizes(output_channels, "output_channels")
         num_layers = len(output_channels)
         if num_layers == 0:
-            raise utils.UserError("output_channels is empty, at least one layer is needed")
+            raise errors.UserError("output_channels is empty, at least one layer is needed")
         self.activation = utils.activation(activation)
         self.activate_final = activate_final
         strides = _pairs(strides, num_layers, "strides")
         if any(height != width for height, width in strides):
-            raise utils.UserError(f"strides are {strides}, use the same over height and width")
+            raise errors.UserError(f"strides are {strides}, use the same over height and width")
         self.strides = [stride for stride, _ in strides]
         kernel_shapes = _pairs(kernel_shapes, num_layers, "kernel_shapes")
         paddings = [str(p).upper() for p in per_layer(paddings, num_layers, "paddings")]
         for padding in paddings:
             if padding not in ("SAME", "VALID"):
-                raise utils.UserError(f"paddings has the entry '{padding}', use SAME or VALID")
+                raise errors.UserError(f"paddings has the entry '{padding}', use SAME or VALID")
         layer_types = per_layer(layer_types, num_layers, "layer_types")
         self.layers = [
             layer(channels, kernel, stride=stride, padding=padding, name=f"conv_2d_{i}")
@@ -167,7 +168,7 @@ class ConvNet2D(snt.Module):
 
     @mixed_precision
     def enlarge(self, sizes, *inputs):
-        """As the call, but cuts each layer's output, which may be a few pixels too large, to its size.
+        """As the call, but cuts each layer's output, which may be too large, to its size.
 
         Args:
           sizes: (H, W) of each layer's output, see `sizes_before`.
@@ -191,10 +192,10 @@ class CNN(snt.Module):
     def __init__(self, cnn_opt, mlp_opt=None, mode="flatten", name="cnn"):
         super().__init__(name=name)
         if mode not in ("flatten", "avg_pool"):
-            raise utils.UserError(f"mode is '{mode}', CNN knows 'flatten' and 'avg_pool'")
+            raise errors.UserError(f"mode is '{mode}', CNN knows 'flatten' and 'avg_pool'")
         self.mode = mode
         cnn_opt = options(ConvNet2D, "cnn_opt", cnn_opt, activate_final=True)
-        num_layers = len(utils.sizes(cnn_opt["output_channels"], "output_channels"))
+        num_layers = len(errors.sizes(cnn_opt["output_channels"], "output_channels"))
         self.cnn = ConvNet2D(layer_types=[SlotConv2D] + [snt.Conv2D] * (num_layers - 1), **cnn_opt)
         self.mlp = None if mlp_opt is None else MLP(**options(MLP, "mlp_opt", mlp_opt))
 
@@ -223,7 +224,7 @@ def _decoder_cnn_opt(cnn_opt):
     cnn_opt = options(ConvNet2D, "cnn_opt", cnn_opt)
     channels = cnn_opt["output_channels"]
     if not isinstance(channels, (list, tuple)) or not channels:
-        raise utils.UserError(
+        raise errors.UserError(
             f"cnn_opt: output_channels is {channels!r}, use a list with a number for each layer"
         )
     return cnn_opt
@@ -240,7 +241,7 @@ def fill_output_channels(cnn_opt, num_channels):
     """Completes a `cnn_opt` whose last `output_channels` is None with the number wanted."""
     *inner, last = cnn_opt["output_channels"]
     if last not in (None, num_channels):
-        raise utils.UserError(
+        raise errors.UserError(
             f"cnn_opt: the last of output_channels is {last}, "
             f"but the decoder has to make {num_channels} (None says just that)"
         )
@@ -302,7 +303,7 @@ class BroadcastConv(snt.Module):
             x = self.mlp(x)
         images = self.cnn(x, tf.constant(self.coordinates(height, width)))
         if images.shape[1:3] != (height, width):
-            raise utils.UserError(
+            raise errors.UserError(
                 f"cnn_opt makes images of {images.shape[1]}×{images.shape[2]} instead of "
                 f"{height}×{width}: BroadcastConv needs strides of 1 and paddings SAME"
             )
@@ -336,7 +337,7 @@ class BroadcastDeConv(BroadcastConv):
             opt = fill_output_channels(self.cnn_opt, channels)
             strides = per_layer(opt["strides"], len(opt["output_channels"]), "strides")
             if strides[0] != 1:
-                raise utils.UserError(
+                raise errors.UserError(
                     f"cnn_opt: strides begin with {strides[0]}, but the first layer of "
                     "BroadcastDeConv works on the grid and needs a stride of 1"
                 )
@@ -367,7 +368,7 @@ class DeConv(snt.Module):
     def __init__(self, cnn_opt, mlp_opt=None, seed_channels=64, name="deconv"):
         super().__init__(name=name)
         self.cnn_opt = _decoder_cnn_opt(cnn_opt)
-        self.seed_channels = utils.size(seed_channels, "seed_channels")
+        self.seed_channels = errors.size(seed_channels, "seed_channels")
         self.cnn = None
         self.seed = None
         self.mlp = _decoder_mlp(mlp_opt)
@@ -433,7 +434,7 @@ class LSTM(snt.Module):
 
     def __init__(self, hidden_sizes=(), name="lstm"):
         super().__init__(name=name)
-        self.layers = [LSTMLayer(size) for size in utils.sizes(hidden_sizes, "hidden_sizes")]
+        self.layers = [LSTMLayer(size) for size in errors.sizes(hidden_sizes, "hidden_sizes")]
 
     def initial_state(self, batch_size):
         """All-zero state: one `snt.LSTMState` of [batch_size, hidden size] for each layer."""

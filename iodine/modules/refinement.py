@@ -3,6 +3,7 @@
 import sonnet as snt
 import tensorflow as tf
 
+from iodine import errors
 from iodine.modules import utils
 from iodine.modules.networks import MLP, mixed_precision
 
@@ -93,7 +94,7 @@ class PredictorCorrectorHead(snt.Module):
         name="predcorr_head",
     ):
         super().__init__(name=name)
-        self.hidden_sizes = utils.sizes(hidden_sizes, "hidden_sizes")
+        self.hidden_sizes = errors.sizes(hidden_sizes, "hidden_sizes")
         self.pred_gate_bias = pred_gate_bias
         self.corrector_gate_bias = corrector_gate_bias
         self.activation = utils.activation(activation)

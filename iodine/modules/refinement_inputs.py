@@ -7,6 +7,7 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
+from iodine import errors
 from iodine.modules import utils
 
 SPATIAL_INPUTS = (
@@ -65,14 +66,14 @@ class RefinementInputs(snt.Module):
             ("preprocess", preprocess),
         ):
             if not isinstance(chosen, (list, tuple)):
-                raise utils.UserError(f"{what} is {chosen!r}, use a list of names")
+                raise errors.UserError(f"{what} is {chosen!r}, use a list of names")
             for key in chosen:
                 if key not in ALL_INPUTS:
-                    raise utils.UserError(
-                        f"{what}: unknown input '{key}'{utils.did_you_mean(key, ALL_INPUTS)}"
+                    raise errors.UserError(
+                        f"{what}: unknown input '{key}'{errors.did_you_mean(key, ALL_INPUTS)}"
                     )
         if "zp" not in names or not set(names) & set(SPATIAL_INPUTS):
-            raise utils.UserError(
+            raise errors.UserError(
                 "inputs has to name zp, which the refinement updates, and one of "
                 + ", ".join(SPATIAL_INPUTS)
             )

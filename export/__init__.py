@@ -1,0 +1,1 @@
+"""The training step for machines without TensorFlow, and its weights back."""

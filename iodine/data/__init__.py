@@ -1,0 +1,1 @@
+"""Scenes for training and testing, and which of them a model has seen."""

@@ -1,0 +1,356 @@
+"""Batches of scenes for training, for pictures of it, and for evaluation.
+
+Files are packed on first use (see `multi_object_datasets.pack`). A training batch is then a pure
+function of the seed and of the step's number, so that a run goes on where it stopped without
+replaying anything, and every worker sees the same global batches.
+"""
+
+import dataclasses
+import functools
+import itertools
+import math
+import os
+import sys
+from typing import ClassVar
+
+import numpy as np
+import tensorflow as tf
+
+from iodine.data.batches import compact_batch, endless_batches, expand, recolor
+from iodine.errors import UserError
+from multi_object_datasets import files, pack
+from multi_object_datasets.image_files import FRAMINGS
+from multi_object_datasets.scene_file import SceneFile
+
+SUBSETS = ("train", "summary", "test")
+
+
+@dataclasses.dataclass(eq=False)
+class SceneDataset:
+    """Base of the data sets. Nothing is opened, or packed, before the first call.
+
+    Attributes:
+      path: file, glob, or list of these; `~` is the user's home.
+      batch_size: number of scenes in a batch, over all replicas together.
+      image_dim: (height, width) after resizing.
+      crop_region: ((top, bottom), (left, right)), the rows and columns to keep before resizing;
+        None keeps all.
+      shuffle_buffer: number of scenes shuffled at a time when reading without a cache; with one,
+        the whole set is shuffled anew each epoch. None does not shuffle.
+      max_num_objects: leave out scenes with more visible foreground objects than this.
+      min_num_objects: leave out scenes with fewer than this.
+      leave_out: {feature of the file: [lowest, highest]}, leave out scenes with a visible object
+        whose features all lie there: {"shape": [1, 1], "color": [3, 3]} are CLEVR's green spheres.
+        A feature of several values takes lists of them.
+      grayscale: whether to average the channels into one.
+      saturation: how many times as strong the scenes' colours are, 0 for grey. Above 1 values may
+        leave [0, 1].
+      background: share of its brightness that the background keeps, from 0, black, to 1. It is
+        what the true masks say.
+      held_out: number of scenes that are for testing and not trained on, the first ones of the
+        file, whether left out or not. A file without more scenes than that serves both.
+      cache: directory for the packed scenes, None for that of the file. False reads the file as
+        a stream: slowly, and a later step only by way of all steps before it.
+      framing: how pictures of one's own (`image=`, `ImageFolder`) that have another ratio of sides
+        are brought to `image_dim`: "crop" keeps their middle, "squeeze" distorts them.
+      on_error: what to do with a picture of one's own that cannot be used: "raise" an error or
+        "skip" it.
+    """
+
+    path: str
+    batch_size: int
+    image_dim: tuple
+    crop_region: tuple = None
+    shuffle_buffer: int = 1000
+    max_num_objects: int = None
+    min_num_objects: int = None
+    leave_out: dict = None
+    grayscale: bool = False
+    saturation: float = 1.0
+    background: float = 1.0
+    held_out: int = 0
+    cache: str = None
+    framing: str = "crop"
+    on_error: str = "raise"
+
+    scene_format = None  # The `SceneFormat` of the file.
+    num_background = 1  # Number of leading entities that are no objects.
+    factors: ClassVar = {}  # {factor: the features of the file whose columns it is made of}.
+    num_frames = None  # Number of frames of a sequence to use, the first ones; None for all.
+    how_to_get_it = ""  # What to do where the file is not there.
+
+    def __post_init__(self):
+        """Raises UserError where the arguments do not make sense."""
+        if self.batch_size < 1 or self.held_out < 0:
+            raise UserError("data: batch_size must be at least 1, held_out 0")
+        if not 0 <= self.saturation < math.inf:
+            raise UserError(f"data.saturation must be at least 0, not {self.saturation}")
+        if not 0 <= self.background <= 1:
+            raise UserError(f"data.background must be from 0 to 1, not {self.background}")
+        if self.shuffle_buffer is not None and self.shuffle_buffer < 1:
+            raise UserError("data.shuffle_buffer must be at least 1, or None for no shuffling")
+        self.image_dim = _as_image_dim(self.image_dim)
+        if self.crop_region is not None:
+            self.crop_region = _as_crop_region(self.crop_region)
+        for name, known in (("framing", FRAMINGS), ("on_error", ("raise", "skip"))):
+            if getattr(self, name) not in known:
+                raise UserError(
+                    f"data.{name} must be {' or '.join(known)}, not {getattr(self, name)}"
+                )
+        if self.cache is True:
+            raise UserError("data.cache must be a directory, None for the file's own, or False")
+        fewest, most = self.min_num_objects, self.max_num_objects
+        if fewest is not None and most is not None and fewest > most:
+            raise UserError(
+                f"data.min_num_objects={fewest} is above data.max_num_objects={most}: "
+                "no scene has as many objects"
+            )
+
+    @property
+    def image_shape(self):
+        """(H, W, C) of the images in a batch, known without opening the file."""
+        # Pictures of one's own, which have no format, are read as RGB.
+        channels = self.scene_format.features["image"].shape[-1] if self.scene_format else 3
+        return (*self.image_dim, 1 if self.grayscale else channels)
+
+    def __call__(self, subset="train", seed=0, start_step=0, compact=False):
+        """Returns batches of a subset.
+
+        Args:
+          subset: "train": endless, all scenes but the held-out ones, in a new order each epoch;
+            "summary": the first `batch_size` scenes, for ever; "test": the held-out scenes
+            once, in order, with a smaller last batch where they do not fill it.
+          seed: non-negative int that the order of training scenes depends on.
+          start_step: number of the first training batch.
+          compact: whether to leave it to `batches.expand` to make of a batch what is described
+            here, on the device: what goes there is then a tenth as large or less.
+
+        Returns:
+          `tf.data.Dataset` of dicts (T frames, 1 but for sequences; L entities, the background
+          first), without mask, visibility and factors where pictures come without masks:
+          image: [B, T, H, W, C] float32 in [0, 1].
+          mask: [B, T, L, H, W, 1] float32, 1 where the entity is seen.
+          visibility: [B, L] float32, 1 for the background and for each object that is there.
+          factors: {name: [B, L, n]}.
+          scene: [B] int64, the number of each scene in the file, from 0; only of "test".
+
+        Raises:
+          UserError: there is no such file or subset, or no scene in it.
+          DatasetError: the file cannot be read; names the file and the record.
+        """
+        if subset not in SUBSETS:
+            raise UserError(f"there is no subset '{subset}', only {', '.join(SUBSETS)}")
+        if subset == "test" and self.held_out == 0:
+            raise UserError("no scenes are held out for testing: set data.held_out, to 320 say")
+        for name in self.leave_out or {}:
+            if self.scene_format is None or name not in self.scene_format.features:
+                raise UserError(f"data.leave_out: the scenes have no feature '{name}'")
+        self._need_file()
+        read = self._stream if self.cache is False else self._gather
+        batches = read(subset, seed, start_step)
+        if self.background != 1 and not {"labels", "mask"} & batches.element_spec.keys():
+            raise UserError("data.background: without masks nothing says what the background is")
+        batches = batches.map(
+            lambda packed: recolor(
+                compact_batch(packed, self.factors, self.num_frames),
+                self.grayscale,
+                self.saturation,
+                self.background,
+                self.num_background,
+            ),
+            tf.data.AUTOTUNE,
+        )
+        if not compact:
+            batches = batches.map(expand, tf.data.AUTOTUNE)
+        return batches.prefetch(tf.data.AUTOTUNE)
+
+    def provenance(self):
+        """Returns what a checkpoint remembers to tell later which scenes it was trained on.
+
+        Returns:
+          dict for JSON: `content`, a string that changes with the content of the file; `held_out`,
+          the number of its first scenes that training leaves alone, 0 if it has no more than that;
+          `min_num_objects` and `max_num_objects`.
+        """
+        self._need_file()
+        return {
+            "content": self._source().content(),
+            "held_out": self._num_held_out,
+            "min_num_objects": self.min_num_objects,
+            "max_num_objects": self.max_num_objects,
+        }
+
+    def _need_file(self):
+        """Makes sure that the file is there."""
+        if not all(os.path.exists(file) for file in files.expand(self.path)):
+            self._make_file()
+
+    def _make_file(self):
+        """Is called where the file is not there."""
+        raise UserError(f"{self.path} does not exist: {self.how_to_get_it}, or set data.path")
+
+    def _source(self):
+        """Returns what the scenes come from."""
+        # Whether label maps can hold all masks is known at the end of the file, too late to stream.
+        whole_masks = self.cache is False
+        return SceneFile(
+            self.path, self.scene_format, self.image_dim, self.crop_region, whole_masks
+        )
+
+    def _kept(self, visibility, features):
+        """Returns which scenes have the objects that are wanted.
+
+        Args:
+          visibility: [N, L].
+          features: function of the name of a feature that returns its values [N, L, ...].
+
+        Returns:
+          bool [N].
+        """
+        visible = visibility[:, self.num_background :]
+        count = visible.sum(axis=1)
+        fewest = 0 if self.min_num_objects is None else self.min_num_objects
+        most = np.inf if self.max_num_objects is None else self.max_num_objects
+        kept = (fewest <= count) & (count <= most)
+        if not self.leave_out:
+            return kept
+        found = visible > 0  # [N, objects]
+        for name, (lowest, highest) in self.leave_out.items():
+            values = features(name)[:, self.num_background :]
+            within = (np.asarray(lowest) <= values) & (values <= np.asarray(highest))
+            found &= within.reshape(*found.shape, -1).all(axis=-1)
+        return kept & ~found.any(axis=1)
+
+    def _no_scene(self, subset):
+        """Returns the UserError for a subset without scenes."""
+        where = {"train": "after", "test": "among"}.get(subset)
+        part = f", {where} the first data.held_out={self.held_out}" if where else ""
+        return UserError(
+            f"{self.path} has no scene with data.min_num_objects={self.min_num_objects} to "
+            f"data.max_num_objects={self.max_num_objects} visible objects{part}"
+            + (f", none of data.leave_out={self.leave_out}" if self.leave_out else "")
+        )
+
+    @functools.cached_property
+    def _packed(self):
+        """The packed scenes."""
+        return pack.open_scenes(self._source(), self.cache)
+
+    @functools.cached_property
+    def _num_held_out(self):
+        """Number of first scenes that are for testing only; 0 if all serve both."""
+        if self.held_out == 0:
+            return 0
+        if self.cache is False:
+            count = sum(1 for _ in itertools.islice(self._source().scenes(), self.held_out + 1))
+        else:
+            count = len(self._packed)
+        if count > self.held_out:
+            return self.held_out
+        print(
+            f"{self.path} has {count} scenes, no more than data.held_out={self.held_out}: they "
+            "serve both training and testing",
+            file=sys.stderr,
+        )
+        return 0
+
+    def _in_subset(self, subset, number):
+        """Returns which scenes belong to a subset by their numbers in the file."""
+        if subset == "summary" or self._num_held_out == 0:
+            return number >= 0
+        return (number < self._num_held_out) == (subset == "test")
+
+    def _gather(self, subset, seed, start_step):
+        """Returns batches of packed scenes from the cache."""
+        packed, size = self._packed, self.batch_size
+        numbers = np.arange(len(packed), dtype=np.int64)
+        kept = self._in_subset(subset, numbers)
+        if packed.visibility is not None:
+            kept &= self._kept(packed.visibility, packed.feature)
+        numbers = numbers[kept]
+        if not len(numbers):
+            raise self._no_scene(subset)
+        if subset == "train":
+            steps = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
+            choose = endless_batches(numbers, size, seed if self.shuffle_buffer else None)
+        elif subset == "summary":
+            steps = tf.data.Dataset.range(1).repeat()
+            choose = endless_batches(numbers, size, None)
+        else:
+            steps = tf.data.Dataset.range(-(-len(numbers) // size))
+
+            def choose(step):
+                return numbers[step * size : (step + 1) * size]
+
+        fields = {
+            name: (field.base, field.shape) for name, (field, *_) in packed.dtype.fields.items()
+        }
+        if subset == "test":
+            fields["scene"] = (np.dtype(np.int64), ())
+
+        def gather(step):
+            chosen = choose(int(step))
+            scenes = packed.read(chosen)
+            return [chosen if name == "scene" else scenes[name] for name in fields]
+
+        def gather_graph(step):
+            values = tf.numpy_function(gather, [step], [dtype for dtype, _ in fields.values()])
+            batch = None if subset == "test" else size
+            return {
+                name: tf.ensure_shape(value, (batch, *shape))
+                for value, (name, (_, shape)) in zip(values, fields.items(), strict=True)
+            }
+
+        return steps.map(gather_graph, tf.data.AUTOTUNE)
+
+    def _stream(self, subset, seed, start_step):
+        """Returns batches of scenes packed on the fly."""
+
+        def scenes():
+            for number, scene in enumerate(self._source().scenes()):
+                if subset == "test" and not self._in_subset(subset, number):
+                    return
+                if not self._in_subset(subset, number):
+                    continue
+                if "visibility" in scene and not self._kept(
+                    scene["visibility"][None], lambda name, scene=scene: scene[name][None]
+                ):
+                    continue
+                yield {**scene, "scene": np.int64(number)} if subset == "test" else scene
+
+        first = next(scenes(), None)
+        if first is None:
+            raise self._no_scene(subset)
+        stream = tf.data.Dataset.from_generator(
+            scenes,
+            output_signature={k: tf.TensorSpec(v.shape, v.dtype) for k, v in first.items()},
+        )
+        if subset == "test":
+            return stream.batch(self.batch_size)
+        if subset == "summary":
+            stream = stream.take(self.batch_size).cache()
+        elif self.shuffle_buffer:
+            stream = stream.shuffle(self.shuffle_buffer, seed)
+        return stream.repeat().batch(self.batch_size, drop_remainder=True).skip(start_step)
+
+
+def _as_image_dim(image_dim):
+    """Returns a size as a tuple; raises UserError where it is none."""
+    try:
+        height, width = image_dim
+        if int(height) == height > 0 and int(width) == width > 0:
+            return int(height), int(width)
+    except (TypeError, ValueError):
+        pass
+    raise UserError(f"data.image_dim must be [height, width], not {image_dim}")
+
+
+def _as_crop_region(crop_region):
+    """Returns a crop region as nested tuples; raises UserError where it is none."""
+    try:
+        (top, bottom), (left, right) = crop_region
+        if 0 <= top < bottom and 0 <= left < right:
+            return (top, bottom), (left, right)
+    except (TypeError, ValueError):
+        pass
+    raise UserError(f"data.crop_region must be [[top, bottom], [left, right]], not {crop_region}")

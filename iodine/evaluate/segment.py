@@ -1,0 +1,146 @@
+"""Takes any number of anyone's own pictures apart, and writes what each slot holds of each."""
+
+import io
+import os
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from iodine.data import image_files
+from iodine.evaluate import prediction
+from iodine.figures import decompositions
+from iodine.figures.report import Report
+from iodine.figures.summary_images import slot_colors
+from multi_object_datasets.image_files import picture_paths
+
+NUM_SHOWN = 16  # pictures on the page
+
+
+def last_iteration(info):
+    """Picks what is written and shown of `Model.eval`'s results, the last iteration alone (T 1)."""
+    names = ("recons", "pred_mask", "components")
+    return {
+        "data": {"image": info["data"]["image"][:, -1:]},
+        "outputs": {name: info["outputs"][name][:, -1:] for name in names},
+        "metrics": {"mse": info["metrics"]["mse"][:, -1:]},
+    }
+
+
+def output_names(paths):
+    """Names for what is written of pictures: theirs without suffix, numbered where two are alike.
+
+    Capitals make no difference, as on some file systems.
+    """
+    names, taken = [], set()
+    for path in paths:
+        stem = os.path.splitext(os.path.basename(path))[0]
+        name, number = stem, 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name.lower())
+        names.append(name)
+    return names
+
+
+def label_map(masks):
+    """A picture of the slot that each pixel belongs to.
+
+    Args:
+      masks: [K, H, W, 1].
+
+    Returns:
+      Pillow's palette image, whose indices are the slots from 0 in the colours of `slot_colors`.
+    """
+    picture = Image.fromarray(np.argmax(masks[..., 0], axis=0).astype(np.uint8), "P")
+    picture.putpalette(np.uint8(np.round(255 * np.array(slot_colors(len(masks))))).tobytes())
+    return picture
+
+
+def write_slots(report, name, info, b):
+    """Writes the label map and the arrays of a picture.
+
+    Args:
+      report: `Report`, to whose directory they go.
+      name: of the files, NAME_labels.png and NAME.npz.
+      info: what `last_iteration` picked, as NumPy arrays.
+      b: place of the picture in the batch.
+    """
+    masks = info["outputs"]["pred_mask"][b, 0]  # [K, H, W, 1]
+    labels, arrays = io.BytesIO(), io.BytesIO()
+    label_map(masks).save(labels, "png")
+    np.savez_compressed(
+        arrays,
+        image=info["data"]["image"][b, 0],
+        masks=masks[..., 0],
+        components=info["outputs"]["components"][b, 0],
+    )
+    report.write_file(f"{name}_labels.png", labels.getvalue())
+    report.write_file(f"{name}.npz", arrays.getvalue())
+
+
+def segment(model, dataset, checkpoint, images, out, seed):
+    """Writes the slots of pictures: label maps, masks and components, and a page of the first ones.
+
+    What `data.batch_size` pictures need is in memory at a time.
+
+    Args:
+      model: a `Model`, restored.
+      dataset: data set that it was trained on; its file is not read.
+      checkpoint: path of the checkpoint that the model was restored from.
+      images: as for `pictures.picture_paths`.
+      out: directory to write to, new or empty. For each picture NAME_labels.png has the slot of
+        each pixel as its palette index, and NAME.npz the arrays image [H, W, C] as the model saw
+        it, masks [K, H, W] and components [K, H, W, C], float32 in [0, 1]. report.html shows the
+        first pictures.
+      seed: of the noise, which depends on it and on the picture's place in the list.
+
+    Raises:
+      UserError: for a directory that holds something already.
+      DatasetError: for pictures that cannot be used.
+    """
+    paths = picture_paths(images)
+    names, shown, errors = output_names(paths), [], {}
+    report = Report(out, f"{type(model).__name__}: {checkpoint}")
+    batches = image_files.batches(paths, dataset)
+    with prediction.progress_bar(len(paths), "picture") as bar:
+        for numbers, info in prediction.infer(model, batches, seed, last_iteration):
+            for b, number in enumerate(numbers):
+                write_slots(report, names[number], info, b)
+                errors[number] = info["metrics"]["mse"][b, 0]
+            if (room := NUM_SHOWN - sum(len(part["data"]["image"]) for part in shown)) > 0:
+                shown.append(tf.nest.map_structure(lambda x, n=room: x[:n].copy(), info))
+            bar.update(int(numbers[-1]) + 1 - bar.n)  # With those that were skipped.
+    info = tf.nest.map_structure(lambda *parts: np.concatenate(parts), *shown)
+    add_pictures(report, info, {paths[number]: error for number, error in errors.items()})
+    print(f"wrote the slots of {len(errors)} pictures and {report.write()}")
+
+
+def add_pictures(report, info, errors):
+    """Adds the decomposition of the first pictures.
+
+    Args:
+      report: `Report` to add to.
+      info: what `last_iteration` picked of them.
+      errors: {path: mean squared error} of all pictures, in their order.
+    """
+    num_shown = len(info["data"]["image"])
+    worst = max(errors, key=errors.get)
+    report.add_text(
+        f"{len(errors)} pictures. Mean squared error: mean {np.mean(list(errors.values())):.4g}, "
+        f"largest {errors[worst]:.4g} ({worst})."
+    )
+    report.add_figure(
+        "pictures",
+        decompositions.example_plot(
+            info, range(num_shown), row_labels=[str(i + 1) for i in range(num_shown)]
+        ),
+        "Each row is a picture, as the table below numbers them. The frame of a slot has the "
+        "colour of its mask; each slot shows its component before masking.",
+    )
+    labels = np.argmax(info["outputs"]["pred_mask"][:, 0, ..., 0], axis=1)  # [B, H, W]
+    rows = [["", "picture", "MSE", "slots in use"]]
+    for i, (path, error) in enumerate(list(errors.items())[:num_shown]):
+        rows.append([str(i + 1), path, f"{error:.4g}", str(len(np.unique(labels[i])))])
+    report.add_table(rows)

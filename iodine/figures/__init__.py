@@ -1,0 +1,1 @@
+"""Figures and summary images of what models make of scenes."""

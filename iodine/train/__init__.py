@@ -1,0 +1,1 @@
+"""Training: a run, its stages, the loop and the step."""

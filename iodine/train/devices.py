@@ -1,0 +1,176 @@
+"""Devices that training runs on: strategies, variables on each replica, the split of batches."""
+
+import contextlib
+import json
+import os
+import signal
+
+import tensorflow as tf
+
+from iodine.errors import UserError
+
+
+def create_strategy(name):
+    """Creates the distribution strategy that a config names.
+
+    Args:
+      name: "one_device", "mirrored" (all GPUs of this machine), "multi_worker_mirrored" (the
+        cluster that the environment variable TF_CONFIG describes), or "auto", which takes the last
+        where TF_CONFIG is set, the second where there are several GPUs, and else the first.
+
+    Raises:
+      UserError: for another name, or if TF_CONFIG is needed and not set or broken.
+    """
+    if name == "auto":
+        if os.environ.get("TF_CONFIG"):
+            name = "multi_worker_mirrored"
+        elif len(tf.config.list_logical_devices("GPU")) > 1:
+            name = "mirrored"
+        else:
+            name = "one_device"
+    if name == "one_device":
+        return tf.distribute.get_strategy()
+    if name == "mirrored":
+        return tf.distribute.MirroredStrategy()
+    if name == "multi_worker_mirrored":
+        if not os.environ.get("TF_CONFIG"):
+            raise UserError("strategy=multi_worker_mirrored needs the environment's TF_CONFIG")
+        _check_cluster(os.environ["TF_CONFIG"])
+        print("joining the cluster that TF_CONFIG describes", flush=True)
+        with _signals_of_the_system():
+            return tf.distribute.MultiWorkerMirroredStrategy()
+    raise UserError(
+        f"unknown strategy '{name}', use auto, one_device, mirrored or multi_worker_mirrored"
+    )
+
+
+@contextlib.contextmanager
+def _signals_of_the_system():
+    """Ctrl-C ends the process at once.
+
+    While TensorFlow waits for other workers, it holds Python's lock, so that no handler in Python
+    would run. It takes SIGTERM for itself, and it is taken back at the end.
+    """
+    handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+
+
+def _check_cluster(description):
+    """Raises a `UserError` unless TF_CONFIG describes a cluster and a task of it."""
+    try:
+        described = json.loads(description)
+        task = described.get("task", {"type": "worker", "index": 0})
+        described["cluster"][task["type"]][int(task["index"])]
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise UserError(
+            "the environment's TF_CONFIG describes no cluster with this task "
+            f"({type(error).__name__}: {error}): "
+            '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}'
+        ) from error
+
+
+def set_memory_growth(growth):
+    """Lets TensorFlow take GPU memory as it needs it instead of all at once, if `growth`.
+
+    Has to come before the first use of a GPU; where one is in use already, it stays as it is.
+    """
+    for device in tf.config.list_physical_devices("GPU"):
+        with contextlib.suppress(RuntimeError):
+            tf.config.experimental.set_memory_growth(device, growth)
+
+
+@contextlib.contextmanager
+def replica_local_variables(strategy):
+    """Scope whose variables each replica keeps and updates for itself.
+
+    All replicas make the same update from the same averaged gradients, as with
+    `snt.distribute.Replicator`, but for any strategy.
+    """
+
+    def creator(next_creator, **kwargs):
+        kwargs["synchronization"] = tf.VariableSynchronization.ON_READ
+        kwargs["aggregation"] = tf.VariableAggregation.ONLY_FIRST_REPLICA
+        if kwargs.get("trainable") is None:
+            kwargs["trainable"] = True
+        return next_creator(**kwargs)
+
+    if strategy.num_replicas_in_sync == 1:
+        yield
+        return
+    with strategy.scope(), tf.variable_creator_scope(creator):
+        yield
+
+
+def num_workers(strategy):
+    """Number of processes that train together."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or not resolver.task_type:
+        return 1
+    cluster = resolver.cluster_spec().as_dict()
+    return sum(len(cluster.get(kind, [])) for kind in ("chief", "worker"))
+
+
+def is_chief(strategy):
+    """Whether this process is the one that writes checkpoints and summaries.
+
+    TensorFlow's rule: the task of type "chief" if the cluster has one, else the first worker.
+    """
+    resolver = strategy.cluster_resolver
+    if resolver is None or not resolver.task_type:
+        return True
+    if resolver.task_type == "chief":
+        return True
+    has_chief = "chief" in resolver.cluster_spec().as_dict()
+    return resolver.task_type == "worker" and not resolver.task_id and not has_chief
+
+
+def value_of_chief(strategy, value):
+    """The chief's integer, for all workers; a process alone keeps its own."""
+    if num_workers(strategy) == 1:
+        return value
+
+    def own():
+        first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+        return tf.constant(value, tf.int64) if first else tf.constant(0, tf.int64)
+
+    return int(strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(own), axis=None))
+
+
+def distribute(strategy, dataset):
+    """Splits global batches over the replicas, in order.
+
+    Args:
+      strategy: the distribution strategy.
+      dataset: `tf.data.Dataset` of global batches with static shapes.
+
+    Returns:
+      An iterator whose elements `Learner.step` takes.
+    """
+    num_replicas = strategy.num_replicas_in_sync
+    if num_replicas == 1:
+        gpus = tf.config.list_logical_devices("GPU")
+        if gpus:
+            return iter(dataset.apply(tf.data.experimental.prefetch_to_device(gpus[0].name)))
+        return iter(dataset.prefetch(tf.data.AUTOTUNE))
+
+    def split(batch):
+        def per_replica(x):
+            return tf.reshape(x, [num_replicas, x.shape[0] // num_replicas, *x.shape[1:]])
+
+        return tf.nest.map_structure(per_replica, batch)
+
+    def local_dataset(context):
+        num_local = num_replicas // context.num_input_pipelines
+        first = context.input_pipeline_id * num_local
+        shares = dataset.map(split).flat_map(
+            lambda batch: tf.data.Dataset.from_tensor_slices(
+                tf.nest.map_structure(lambda x: x[first : first + num_local], batch)
+            )
+        )
+        return shares.prefetch(tf.data.AUTOTUNE)
+
+    return iter(strategy.distribute_datasets_from_function(local_dataset))
