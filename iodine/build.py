@@ -20,15 +20,9 @@ def check_arguments(function, arguments, where=""):
     name = getattr(function, "__name__", str(function))
     if not isinstance(arguments, dict):
         raise UserError(f"{place}{name} takes a dict of arguments, not {arguments!r}")
-    if inspect.isclass(function) and function.__init__ is not object.__init__:
-        # Of the class itself, Sonnet's metaclass would say (*args, **kwargs).
-        _, *parameters = inspect.signature(function.__init__).parameters.items()
-        parameters = dict(parameters)
-    else:
-        try:
-            parameters = inspect.signature(function).parameters
-        except ValueError:
-            return  # Some functions in C do not tell.
+    parameters = _parameters(function)
+    if parameters is None:
+        return
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         for key in arguments:
             if key not in parameters:
@@ -51,29 +45,71 @@ def check_arguments(function, arguments, where=""):
 REFERENCE_NAMES = {
     "iodine.modules.distributions": "iodine.modules.distribution",
     "tensorflow.compat.v1.train": "tensorflow.train",
-    "tensorflow.train.AdamOptimizer": "iodine.optimizer.adam_optimizer",
-    "tensorflow.train.exponential_decay": "iodine.optimizer.exponential_decay",
-    "tensorflow.train.get_or_create_global_step": "iodine.optimizer.global_step",
+    "tensorflow.train.AdamOptimizer": "iodine.optimizer.ReferenceAdam",
+    "tensorflow.train.exponential_decay": "iodine.optimizer.ReferenceDecay",
+    "tensorflow.train.get_or_create_global_step": "iodine.optimizer.ReferenceStep",
 }
 
 
-# Whose constructors a plan may name. Configs come from files and other people, and a dotted path
-# reaches anything, `os.system` as well. Of the libraries only classes are taken, since they have
-# functions such as `tensorflow.io.gfile.rmtree`.
-OWN_PACKAGES = ("iodine", "multi_object_datasets")
-
-
+# The classes that a plan may name. Configs and checkpoints come from files and other people, and a
+# dotted path reaches anything, `os.system` as well.
+CONSTRUCTORS = {
+    "iodine.modules.iodine": ("IODINE",),
+    "iodine.modules.decoder": ("ComponentDecoder",),
+    "iodine.modules.refinement": ("RefinementCore", "ResHead", "PredictorCorrectorHead"),
+    "iodine.modules.networks": (
+        "MLP",
+        "ConvNet2D",
+        "CNN",
+        "BroadcastConv",
+        "BroadcastDeConv",
+        "DeConv",
+        "LSTM",
+    ),
+    "iodine.modules.distribution": (
+        "LocScaleDistribution",
+        "BernoulliOutput",
+        "MaskedMixture",
+        "MaskedMean",
+    ),
+    "iodine.modules.factor_eval": ("FactorRegressor",),
+    "iodine.modules.data": (
+        "CLEVR",
+        "Balls",
+        "ImageFolder",
+        "MultiDSprites",
+        "MultiMNIST",
+        "ObjectsRoom",
+        "Shapes",
+        "Tetrominoes",
+    ),
+    "iodine.baselines.air": ("AIR",),
+    "iodine.baselines.monet": ("MONet",),
+    "iodine.baselines.rnn_nem": ("RNNNEM",),
+    "iodine.baselines.slot_attention": ("SlotAttentionAutoEncoder",),
+    "iodine.baselines.vae": ("VAE",),
+    "iodine.optimizer": (
+        "Adam",
+        "ExponentialDecay",
+        "ReferenceAdam",
+        "ReferenceDecay",
+        "ReferenceStep",
+    ),
+}
+# Of the libraries, classes that derive from one of these. Others do things to files when they are
+# made, as `tensorflow.io.TFRecordWriter` does.
 LIBRARIES = ("sonnet", "tensorflow", "tensorflow_probability", "keras", "tf_keras")
+LIBRARY_BASES = ("Module", "Initializer", "LearningRateSchedule", "Distribution")
 
 
 def import_constructor(path, where="", allowed=()):
-    """Returns the class or function that a plan names.
+    """Returns the class that a plan names.
 
     Args:
       path: a dotted path such as `iodine.modules.iodine.IODINE`, or the class or function itself.
       where: the place in the config, put before messages.
-      allowed: names of packages whose members are taken beside those of this project and the
-        classes of Sonnet, TensorFlow, TensorFlow Probability and Keras.
+      allowed: names of packages whose classes are taken beside those of CONSTRUCTORS and the
+        modules, initializers, schedules and distributions of the libraries.
 
     Raises:
       UserError: if there is none of this name, or plans may not name it.
@@ -81,37 +117,67 @@ def import_constructor(path, where="", allowed=()):
     if callable(path):
         return path
     unknown = f"{where}: unknown constructor '{path}'" if where else f"unknown constructor '{path}'"
-    module_name, _, attribute = str(path).rpartition(".")
-    name = f"{REFERENCE_NAMES.get(module_name, module_name)}.{attribute}"
-    module_name, _, attribute = REFERENCE_NAMES.get(name, name).rpartition(".")
+    module_name, _, name = str(path).rpartition(".")
+    full = f"{REFERENCE_NAMES.get(module_name, module_name)}.{name}"
+    module_name, _, name = REFERENCE_NAMES.get(full, full).rpartition(".")
     package = module_name.partition(".")[0]
-    packages = (*OWN_PACKAGES, *LIBRARIES, *allowed)
-    # Before the import, since that runs a module's code.
-    if package not in packages:
+    if package not in (*LIBRARIES, *allowed) and name not in CONSTRUCTORS.get(module_name, ()):
+        known = [f"{module}.{n}" for module, names in CONSTRUCTORS.items() for n in names]
         raise UserError(
-            f"{unknown}: plans may name those of {', '.join(packages)}, "
-            f'and allow_constructors=["{package or "PACKAGE"}"] adds a package'
+            f"{unknown}{did_you_mean(path, known)} (plans name classes of this project's models, "
+            f'networks, data sets and optimizers; allow_constructors=["{package or "PACKAGE"}"] '
+            "on the command line adds a package)"
         )
+    # Only now, since an import runs a module's code.
     try:
         module = _import_module(module_name)
     except (ImportError, ValueError) as error:
         raise UserError(f"{unknown} (cannot import '{module_name}': {error})") from error
-    if not hasattr(module, attribute):
+    constructor = getattr(module, name, None)
+    if constructor is None:
         raise UserError(
-            f"{unknown}{did_you_mean(attribute, dir(module))} ({module_name} has no '{attribute}')"
+            f"{unknown}{did_you_mean(name, dir(module))} ({module_name} has no '{name}')"
         )
-    constructor = getattr(module, attribute)
-    if not callable(constructor) or inspect.isabstract(constructor):
-        raise UserError(f"{unknown}: it is there, but no class or function that builds something")
-    # Not `package` where the module itself imported it from elsewhere.
-    home = (getattr(constructor, "__module__", None) or "").partition(".")[0]
-    own = home in OWN_PACKAGES or (home in LIBRARIES and inspect.isclass(constructor))
-    if package not in allowed and not own:
+    if not inspect.isclass(constructor) or inspect.isabstract(constructor):
+        raise UserError(f"{unknown}: it is there, but no class that can be built")
+    bases = {base.__name__ for base in inspect.getmro(constructor)}
+    if package in LIBRARIES and package not in allowed and not bases & set(LIBRARY_BASES):
         raise UserError(
-            f"{unknown}: plans may name classes and functions of {', '.join(OWN_PACKAGES)}, "
-            f"and classes of {', '.join(LIBRARIES)}"
+            f"{unknown}: of {', '.join(LIBRARIES)} plans name modules, initializers, schedules and "
+            "distributions"
         )
     return constructor
+
+
+def parameters_of(constructor, allowed=()):
+    """Returns {name: `inspect.Parameter`} of what a plan's constructor takes.
+
+    Args:
+      constructor: as a plan names it.
+      allowed: as for `import_constructor`.
+
+    Returns:
+      None where nobody knows: there is no such constructor, or it takes any argument.
+    """
+    try:
+        parameters = _parameters(import_constructor(constructor, allowed=allowed))
+    except UserError:
+        return None
+    if parameters is None or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return None
+    return parameters
+
+
+def _parameters(function):
+    """Returns {name: parameter} of a class or function; None for some in C, which do not tell."""
+    if inspect.isclass(function) and function.__init__ is not object.__init__:
+        # Of the class itself, Sonnet's metaclass would say (*args, **kwargs).
+        _, *parameters = inspect.signature(function.__init__).parameters.items()
+        return dict(parameters)
+    try:
+        return dict(inspect.signature(function).parameters)
+    except ValueError:
+        return None
 
 
 def _import_module(name):

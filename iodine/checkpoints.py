@@ -79,16 +79,41 @@ def checkpoints_in(directory):
     return sorted(prefixes, key=step_of, reverse=True)
 
 
+def shipped_directories():
+    """Paths of the directories of the models that come with this project, in their names' order."""
+    # Beside the package in a checkout, within it where it is installed.
+    package = os.path.dirname(os.path.abspath(__file__))
+    for root in (os.path.join(package, "shipped"), os.path.join(package, "..", "checkpoints")):
+        found = sorted(glob.glob(f"{glob.escape(os.path.normpath(root))}/*/*.index"))
+        if found:
+            return list(dict.fromkeys(map(os.path.dirname, found)))
+    return []
+
+
+def _shipped(path):
+    """Returns the directory of the shipped model that a path names, None if it names none.
+
+    A name does, and what configs have for it, checkpoints/NAME.
+    """
+    root, name = os.path.split(os.path.normpath(path))
+    if root not in ("", "checkpoints"):
+        return None
+    return next((d for d in shipped_directories() if os.path.basename(d) == name), None)
+
+
 def checkpoint_prefix(path):
     """Returns the prefix of the checkpoint that a path names.
 
     Args:
-      path: a checkpoint's prefix, one of its files, or the directory that holds it.
+      path: a checkpoint's prefix, one of its files, the directory that holds it, or the name of a
+        shipped model.
 
     Raises:
       UserError: if there is none, or several in the directory without a latest one.
     """
     path = os.path.expanduser(str(path))
+    if not os.path.exists(path) and not os.path.exists(f"{path}.index"):
+        path = _shipped(path) or path
     if os.path.basename(path) == "checkpoint" and os.path.isfile(path):
         path = os.path.dirname(path) or "."
     if os.path.isdir(path):
@@ -133,7 +158,7 @@ def latest_checkpoint(path):
     """
     prefix = checkpoint_prefix(path)
     candidates = [prefix]
-    if os.path.isdir(os.path.expanduser(str(path))):
+    if not os.path.exists(f"{os.path.expanduser(str(path))}.index"):
         candidates = checkpoints_in(os.path.dirname(prefix))
     for number, candidate in enumerate(candidates):
         try:

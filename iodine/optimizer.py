@@ -153,23 +153,40 @@ class Adam(snt.Optimizer):
         self.step.assign_add(1)
 
 
-def adam_optimizer(
-    learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8, use_locking=False, name="adam"
-):
-    """TensorFlow 1's `tf.train.AdamOptimizer` as `Adam`; nothing here needs locks."""
-    del use_locking
-    return Adam(learning_rate, beta1, beta2, epsilon, name=name)
+class ReferenceAdam(Adam):
+    """`Adam` with the arguments of TensorFlow 1's `tf.train.AdamOptimizer`, for published plans.
+
+    Nothing here needs `use_locking`.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        beta1=0.9,
+        beta2=0.999,
+        epsilon=1e-8,
+        use_locking=False,
+        name="adam",
+    ):
+        del use_locking
+        super().__init__(learning_rate, beta1, beta2, epsilon, name=name)
 
 
-def exponential_decay(
-    learning_rate, global_step, decay_steps, decay_rate, staircase=False, name=None
-):
-    """TensorFlow 1's `tf.train.exponential_decay`; the optimizer's step is the global one."""
-    del global_step, name
-    return ExponentialDecay(learning_rate, decay_rate, decay_steps, staircase=staircase)
+class ReferenceDecay(ExponentialDecay):
+    """`ExponentialDecay` with the arguments of TensorFlow 1's `tf.train.exponential_decay`.
+
+    The optimizer's step is the global one, so that `global_step` says nothing.
+    """
+
+    def __init__(
+        self, learning_rate, global_step, decay_steps, decay_rate, staircase=False, name=None
+    ):
+        del global_step, name
+        super().__init__(learning_rate, decay_rate, decay_steps, staircase=staircase)
 
 
-def global_step(graph=None):
-    """TensorFlow 1's `tf.train.get_or_create_global_step`: 0, as optimizers count steps here."""
-    del graph
-    return 0
+class ReferenceStep:
+    """The global step of published plans, which is not needed: optimizers count steps here."""
+
+    def __init__(self, graph=None):
+        del graph

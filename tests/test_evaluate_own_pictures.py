@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iodine import terminal
+from iodine import startup
 from iodine.data import datasets
 from multi_object_datasets.generate import generate
 from tests.helpers import tiny
@@ -45,6 +45,6 @@ def test_a_shipped_model_scores_masks_without_factors_on_a_terminal_of_ascii(tmp
 def test_a_stream_spells_what_its_encoding_lacks(tmp_path, monkeypatch):
     with open(tmp_path / "log", "w", encoding="ascii") as file:
         monkeypatch.setattr("sys.stdout", file)
-        terminal.print_whatever_the_encoding()
+        startup.print_whatever_the_encoding()
         print("1 ± 2, −log p, 雪, \udce9")
     assert (tmp_path / "log").read_text() == "1 +- 2, -log p, ?, ?\n"

@@ -2,11 +2,13 @@
 
 from iodine.configurations.named_config import named_config
 from iodine.configurations.plans import (
+    SMALL_NETWORKS,
     data_plan,
+    halving,
+    iodine_plan,
     logistic_pixels,
     optimizer_plan,
-    small_plan,
-    tiny_plans,
+    tiny_networks,
 )
 
 ENTRIES = {
@@ -14,49 +16,40 @@ ENTRIES = {
     "num_components": 7,
     "image_dim": [64, 64],
     "pixel_scale": 0.03,
-    "learn_rate": lambda batch_size: 0.0003 * (batch_size / 128) ** 0.5,
+    "learn_rate": lambda c: 0.0003 * (c.batch_size / 128) ** 0.5,
 }
 
 
-def objects_room_data(variant, batch_size, image_dim, **options):
+def objects_room_data(c, variant="train", **options):
     """Plan of a variant of the data set."""
     file_name = f"objects_room_{variant}.tfrecords"
-    return data_plan(
-        "ObjectsRoom", file_name, batch_size, image_dim, dataset_variant=variant, **options
-    )
+    return data_plan(c, "ObjectsRoom", file_name, dataset_variant=variant, **options)
 
 
-def _plans(
-    variant,
-    n_z,
-    num_components,
-    num_iters,
-    batch_size,
-    image_dim,
-    pixel_scale,
-    learn_rate,
-    data=(),
-    **model,
-):
-    return {
-        "data": objects_room_data(variant, batch_size, image_dim, **dict(data)),
-        "model": small_plan(
-            n_z,
-            num_components,
-            num_iters,
-            hidden_sizes=[128],
-            pixel_dist=logistic_pixels(pixel_scale),
-            num_background=4,
-            **model,
-        ),
-        "optimizer": optimizer_plan(learn_rate),
-    }
+def _model(c, **options):
+    pixels = logistic_pixels(c)
+    return iodine_plan(c, **SMALL_NETWORKS, hidden_sizes=[128], pixels=pixels, **options)
 
 
 @named_config(**ENTRIES, num_iters=5, batch_size=16)
-def objects_room(**entries):
-    """Still pictures of a room with three objects."""
-    return _plans("train", **entries)
+def objects_room(c):
+    """Still images of a room with three objects, with the networks of `multi_dsprites`."""
+    return {"data": objects_room_data(c), "model": _model(c), "optimizer": optimizer_plan(c)}
+
+
+# One refinement a frame; the last frame is only predicted.
+@named_config(**ENTRIES, num_iters=15, batch_size=4)
+def sequences(c):
+    """Next-frame prediction in Objects Room, 16 frames of a moving camera (Appendix A.1)."""
+    return {
+        "data": objects_room_data(c, "sequences", num_frames=c.num_iters + 1),
+        "model": _model(
+            c,
+            refinement_head="iodine.modules.refinement.PredictorCorrectorHead",
+            sequential=True,
+        ),
+        "optimizer": optimizer_plan(c),
+    }
 
 
 # Objects in front of black first, then the room. More refinements come last, as they cost more.
@@ -93,22 +86,10 @@ STAGES = [
         "save_summaries_steps": 100,
     }
 )
-def objects_room_fast(batch_size, image_dim, pixel_scale, background, **entries):
-    """objects_room with small networks, on scenes that grow, whose room is dark at first."""
-    data = objects_room_data("train", batch_size, image_dim, background=background)
-    pixels = logistic_pixels(pixel_scale)
-    return tiny_plans(data, **entries, decay_steps=7000, pixel_dist=pixels, num_background=4)
-
-
-# One refinement a frame; the last frame is only predicted.
-@named_config(**ENTRIES, num_iters=15, batch_size=4)
-def sequences(num_iters, **entries):
-    """Next-frame prediction in Objects Room, 16 frames of a moving camera (Appendix A.1)."""
-    return _plans(
-        "sequences",
-        num_iters=num_iters,
-        data={"num_frames": num_iters + 1},
-        refinement_head="iodine.modules.refinement.PredictorCorrectorHead",
-        sequential=True,
-        **entries,
-    )
+def objects_room_fast(c):
+    """`objects_room` with small networks, on scenes that grow, whose room is dark at first."""
+    return {
+        "data": objects_room_data(c),
+        "model": iodine_plan(c, **tiny_networks(32), pixels=logistic_pixels(c)),
+        "optimizer": halving(c, 7000),
+    }

@@ -4,7 +4,7 @@ Each is its namesake with the differences below, which docs/experiments.md lists
 """
 
 from iodine.configurations.clevr import clevr6
-from iodine.configurations.multi_dsprites import multi_dsprites
+from iodine.configurations.multi_dsprites import COLORED, multi_dsprites
 from iodine.configurations.named_config import named_config
 from iodine.configurations.tetrominoes import tetrominoes
 from iodine.modules.refinement_inputs import ALL_INPUTS
@@ -15,9 +15,9 @@ TRAINING = {"num_iters": 5, "batch_size": 32, "pixel_scale": 0.1, "learn_rate": 
 SCENES_ON_A_GPU = 4
 
 
-def _as_described(config, pixel_scale, learn_rate, **entries):
+def _as_described(config, c):
     """The plans of a published config with the paper's differences."""
-    plans = config.function(pixel_scale=pixel_scale, learn_rate=learn_rate, **entries)
+    plans = config.function(c)
     model = plans["model"]
     pixels = {**model["output_dist"]["component_dist"], "dist": "normal"}
     plans["model"] = {
@@ -28,23 +28,23 @@ def _as_described(config, pixel_scale, learn_rate, **entries):
         "output_dist": {**model["output_dist"], "component_dist": pixels},
         "refinement_batch_size": SCENES_ON_A_GPU,
     }
-    plans["optimizer"] = {"constructor": "iodine.optimizer.Adam", "learning_rate": learn_rate}
+    plans["optimizer"] = {"constructor": "iodine.optimizer.Adam", "learning_rate": c.learn_rate}
     return plans
 
 
 @named_config(n_z=64, num_components=7, image_dim=[128, 128], **TRAINING)
-def clevr6_paper(**entries):
+def clevr6_paper(c):
     """CLEVR6 as in the paper."""
-    return _as_described(clevr6, **entries)
+    return _as_described(clevr6, c)
 
 
-@named_config(n_z=32, num_components=6, image_dim=[64, 64], **TRAINING)
-def multi_dsprites_paper(**entries):
+@named_config(n_z=32, num_components=6, image_dim=[64, 64], **COLORED, **TRAINING)
+def multi_dsprites_paper(c):
     """Multi-dSprites as in the paper."""
-    return _as_described(multi_dsprites, **entries)
+    return _as_described(multi_dsprites, c)
 
 
 @named_config(n_z=32, num_components=4, image_dim=[35, 35], **TRAINING)
-def tetrominoes_paper(**entries):
+def tetrominoes_paper(c):
     """Tetrominoes as in the paper, without an LSTM."""
-    return _as_described(tetrominoes, **entries)
+    return _as_described(tetrominoes, c)

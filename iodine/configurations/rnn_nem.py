@@ -1,6 +1,6 @@
-"""Configs for RNN-NEM, on binary pictures."""
+"""Configs for RNN-NEM, on binary images."""
 
-from iodine.configurations.multi_dsprites import SPRITE_FACTORS, multi_dsprites_data
+from iodine.configurations.multi_dsprites import BINARIZED, BINARY_FACTORS, multi_dsprites_data
 from iodine.configurations.named_config import named_config
 from iodine.configurations.plans import optimizer_plan, regressor_plan
 from iodine.configurations.shapes import SHAPE_FACTORS, shapes_data
@@ -14,48 +14,42 @@ ENTRIES = {
 }
 
 
-def _plans(
-    data, factors, encoder_channels, n_z, num_components, num_iters, learn_rate, mlp_size=512
-):
+def _plans(c, data, factors, encoder_channels, mlp_size=512):
     return {
         "data": data,
         "model": {
             "constructor": "iodine.baselines.rnn_nem.RNNNEM",
-            "n_z": n_z,
-            "num_components": num_components,
-            "num_iters": num_iters,
+            "n_z": c.n_z,
+            "num_components": c.num_components,
+            "num_iters": c.num_iters,
             "encoder_channels": encoder_channels,
             "mlp_size": mlp_size,
             "flip_prob": 0.1,
             "factor_evaluator": regressor_plan(factors),
         },
-        "optimizer": optimizer_plan(learn_rate, beta1=0.9, decay_rate=1.0),
+        "optimizer": optimizer_plan(c, beta1=0.9, decay_rate=1.0),
     }
 
 
 @named_config(**ENTRIES, image_dim=[28, 28])
-def rnn_nem_shapes(batch_size, image_dim, n_z, num_components, num_iters, learn_rate):
+def rnn_nem_shapes(c):
     """Three binary shapes, with a fully connected network."""
-    data = shapes_data(batch_size, image_dim)
-    return _plans(data, SHAPE_FACTORS, [], n_z, num_components, num_iters, learn_rate)
+    return _plans(c, shapes_data(c), SHAPE_FACTORS, [])
 
 
-@named_config(**ENTRIES, image_dim=[64, 64])
-def rnn_nem_multi_dsprites(batch_size, image_dim, n_z, num_components, num_iters, learn_rate):
+@named_config(**ENTRIES, **BINARIZED, image_dim=[64, 64])
+def rnn_nem_multi_dsprites(c):
     """White sprites on black, with convolutions."""
-    data = multi_dsprites_data("binarized", batch_size, image_dim)
-    sizes = (n_z, num_components, num_iters, learn_rate)
-    return _plans(data, SPRITE_FACTORS[1:], [16, 32, 64], *sizes)
+    return _plans(c, multi_dsprites_data(c), BINARY_FACTORS, [16, 32, 64])
 
 
 @named_config(
     **{**ENTRIES, "batch_size": 32},
+    **BINARIZED,
     image_dim=[32, 32],
     stop_after_steps=1300,
     save_summaries_steps=100,
 )
-def rnn_nem_multi_dsprites_fast(batch_size, image_dim, n_z, num_components, num_iters, learn_rate):
-    """rnn_nem_multi_dsprites at 32×32, until slots hold sprites and not yet parts of them."""
-    data = multi_dsprites_data("binarized", batch_size, image_dim)
-    sizes = (n_z, num_components, num_iters, learn_rate)
-    return _plans(data, SPRITE_FACTORS[1:], [16, 32, 64], *sizes, mlp_size=128)
+def rnn_nem_multi_dsprites_fast(c):
+    """`rnn_nem_multi_dsprites` at 32×32, until slots hold sprites and not yet parts of them."""
+    return _plans(c, multi_dsprites_data(c), BINARY_FACTORS, [16, 32, 64], mlp_size=128)

@@ -1,7 +1,7 @@
 """Configs for Slot Attention."""
 
-from iodine.configurations.clevr import CLEVR_FACTORS, OBJECTS, clevr_data
-from iodine.configurations.multi_dsprites import SPRITE_FACTORS, multi_dsprites_data
+from iodine.configurations.clevr import CLEVR6, CLEVR_FACTORS, clevr_data
+from iodine.configurations.multi_dsprites import COLORED, SPRITE_FACTORS, multi_dsprites_data
 from iodine.configurations.named_config import named_config
 from iodine.configurations.plans import optimizer_plan, regressor_plan
 from iodine.configurations.tetrominoes import TETROMINO_FACTORS, tetrominoes_data
@@ -19,31 +19,30 @@ CLEVR_NETWORKS = {
 }
 
 
-SCHEDULE = {"decay_rate": 0.5, "decay_steps": 100000, "warmup_steps": 10000}  # as published
-
-
-def _plans(data, factors, n_z, num_components, num_iters, learn_rate, networks, schedule=SCHEDULE):
+def _plans(c, data, factors, networks=SMALL_NETWORKS, warmup_steps=10000):
     return {
         "data": data,
         "model": {
             "constructor": "iodine.baselines.slot_attention.SlotAttentionAutoEncoder",
-            "n_z": n_z,
-            "num_components": num_components,
-            "num_iters": num_iters,
+            "n_z": c.n_z,
+            "num_components": c.num_components,
+            "num_iters": c.num_iters,
             **networks,
             "mlp_size": 128,
             "implicit": False,  # True: gradients through the last iteration alone
             "factor_evaluator": regressor_plan(factors),
         },
-        "optimizer": optimizer_plan(learn_rate, beta1=0.9, **schedule),
+        # As published, but for the warm-up of the fast configs.
+        "optimizer": optimizer_plan(
+            c, beta1=0.9, decay_rate=0.5, decay_steps=100000, warmup_steps=warmup_steps
+        ),
     }
 
 
 @named_config(**ENTRIES, num_components=4, image_dim=[35, 35])
-def slot_attention_tetrominoes(batch_size, image_dim, n_z, num_components, num_iters, learn_rate):
-    data = tetrominoes_data(batch_size, image_dim)
-    sizes = (n_z, num_components, num_iters, learn_rate)
-    return _plans(data, TETROMINO_FACTORS, *sizes, SMALL_NETWORKS)
+def slot_attention_tetrominoes(c):
+    """Tetrominoes as published: 500 000 steps to a foreground ARI of 0.995."""
+    return _plans(c, tetrominoes_data(c), TETROMINO_FACTORS)
 
 
 @named_config(
@@ -57,70 +56,47 @@ def slot_attention_tetrominoes(batch_size, image_dim, n_z, num_components, num_i
     ],
     save_summaries_steps=100,
 )
-def slot_attention_tetrominoes_fast(
-    batch_size, image_dim, n_z, num_components, num_iters, learn_rate
-):
-    """slot_attention_tetrominoes with a higher learning rate, on scenes that grow."""
-    data = tetrominoes_data(batch_size, image_dim)
-    sizes = (n_z, num_components, num_iters, learn_rate)
-    schedule = {**SCHEDULE, "warmup_steps": 1000}
-    return _plans(data, TETROMINO_FACTORS, *sizes, SMALL_NETWORKS, schedule)
+def slot_attention_tetrominoes_fast(c):
+    """`slot_attention_tetrominoes` with a higher learning rate, on scenes that grow."""
+    return _plans(c, tetrominoes_data(c), TETROMINO_FACTORS, warmup_steps=1000)
 
 
-@named_config(**ENTRIES, num_components=6, image_dim=[64, 64])
-def slot_attention_multi_dsprites(
-    batch_size, image_dim, n_z, num_components, num_iters, learn_rate
-):
-    data = multi_dsprites_data("colored_on_grayscale", batch_size, image_dim)
-    sizes = (n_z, num_components, num_iters, learn_rate)
-    return _plans(data, SPRITE_FACTORS, *sizes, SMALL_NETWORKS)
+@named_config(**ENTRIES, **COLORED, num_components=6, image_dim=[64, 64])
+def slot_attention_multi_dsprites(c):
+    """Multi-dSprites as published: 500 000 steps to a foreground ARI of 0.913."""
+    return _plans(c, multi_dsprites_data(c), SPRITE_FACTORS)
+
+
+STRONG_ON_BLACK = {"saturation": 3.0, "background": 0.0}
+FIRST = {"image_dim": [16, 16], "batch_size": 32, **STRONG_ON_BLACK}
 
 
 @named_config(
     **{**ENTRIES, "batch_size": 16, "learn_rate": 0.0003},
+    **COLORED,
     num_components=6,
     image_dim=[32, 32],
     saturation=1.0,
     background=1.0,
     stages=[
-        {
-            "until": 800,
-            "image_dim": [16, 16],
-            "batch_size": 32,
-            "learn_rate": 0.0008,
-            "saturation": 3.0,
-            "background": 0.0,
-        },
-        {
-            "until": 2000,
-            "image_dim": [16, 16],
-            "batch_size": 32,
-            "saturation": 3.0,
-            "background": 0.0,
-        },
-        {"until": 2200, "saturation": 3.0, "background": 0.0},
+        {"until": 800, **FIRST, "learn_rate": 0.0008},
+        {"until": 2000, **FIRST},
+        {"until": 2200, **STRONG_ON_BLACK},
         {"until": 3400, "saturation": 3.0},
         {"until": 6000},
         {"until": 6600, "learn_rate": 0.0001},
     ],
     save_summaries_steps=100,
 )
-def slot_attention_multi_dsprites_fast(
-    batch_size, image_dim, n_z, num_components, num_iters, learn_rate, saturation, background
-):
-    """slot_attention_multi_dsprites at 32×32, at first of strong colours in front of black."""
-    data = multi_dsprites_data("colored_on_grayscale", batch_size, image_dim)
-    data = {**data, "saturation": saturation, "background": background}
-    sizes = (n_z, num_components, num_iters, learn_rate)
-    schedule = {**SCHEDULE, "warmup_steps": 500}
-    return _plans(data, SPRITE_FACTORS, *sizes, SMALL_NETWORKS, schedule)
+def slot_attention_multi_dsprites_fast(c):
+    """`slot_attention_multi_dsprites` at 32×32, at first of strong colours in front of black."""
+    return _plans(c, multi_dsprites_data(c), SPRITE_FACTORS, warmup_steps=500)
 
 
 @named_config(**ENTRIES, num_components=7, image_dim=[128, 128])
-def slot_attention_clevr6(batch_size, image_dim, n_z, num_components, num_iters, learn_rate):
-    data = clevr_data(batch_size, image_dim, **OBJECTS)
-    sizes = (n_z, num_components, num_iters, learn_rate)
-    return _plans(data, CLEVR_FACTORS, *sizes, CLEVR_NETWORKS)
+def slot_attention_clevr6(c):
+    """CLEVR6 as published: 500 000 steps to a foreground ARI of 0.988."""
+    return _plans(c, clevr_data(c, **CLEVR6), CLEVR_FACTORS, CLEVR_NETWORKS)
 
 
 @named_config(
@@ -130,28 +106,15 @@ def slot_attention_clevr6(batch_size, image_dim, n_z, num_components, num_iters,
     saturation=1.0,
     background=1.0,
     stages=[
-        {
-            "until": 1600,
-            "image_dim": [16, 16],
-            "batch_size": 32,
-            "learn_rate": 0.0008,
-            "saturation": 3.0,
-            "background": 0.0,
-        },
-        {"until": 2500, "learn_rate": 0.0008, "saturation": 3.0, "background": 0.0},
-        {"until": 3400, "saturation": 3.0, "background": 0.0},
+        {"until": 1600, **FIRST, "learn_rate": 0.0008},
+        {"until": 2500, "learn_rate": 0.0008, **STRONG_ON_BLACK},
+        {"until": 3400, **STRONG_ON_BLACK},
         {"until": 4500, "saturation": 3.0},
         {"until": 5700},
         {"until": 6300, "learn_rate": 0.0001},
     ],
     save_summaries_steps=100,
 )
-def slot_attention_clevr6_fast(
-    batch_size, image_dim, n_z, num_components, num_iters, learn_rate, saturation, background
-):
-    """slot_attention_clevr6 at 32×32, smaller, at first of strong colours in front of black."""
-    options = {**OBJECTS, "saturation": saturation, "background": background}
-    data = clevr_data(batch_size, image_dim, **options)
-    sizes = (n_z, num_components, num_iters, learn_rate)
-    schedule = {**SCHEDULE, "warmup_steps": 500}
-    return _plans(data, CLEVR_FACTORS, *sizes, SMALL_NETWORKS, schedule)
+def slot_attention_clevr6_fast(c):
+    """`slot_attention_clevr6` at 32×32, smaller, at first of strong colours in front of black."""
+    return _plans(c, clevr_data(c, **CLEVR6), CLEVR_FACTORS, warmup_steps=500)

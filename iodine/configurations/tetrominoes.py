@@ -1,7 +1,15 @@
 """Configs for Tetrominoes."""
 
 from iodine.configurations.named_config import named_config
-from iodine.configurations.plans import data_plan, logistic_pixels, optimizer_plan, small_plan
+from iodine.configurations.plans import (
+    SMALL_NETWORKS,
+    broadcast_conv,
+    conv_encoder,
+    data_plan,
+    iodine_plan,
+    logistic_pixels,
+    optimizer_plan,
+)
 
 TETROMINO_FACTORS = [
     ["position", 2, "scalar"],
@@ -10,36 +18,9 @@ TETROMINO_FACTORS = [
 ]
 
 
-def tetrominoes_data(batch_size, image_dim):
+def tetrominoes_data(c):
     """Plan of the data set."""
-    return data_plan("Tetrominoes", "tetrominoes_train.tfrecords", batch_size, image_dim)
-
-
-def _plans(
-    n_z,
-    num_components,
-    num_iters,
-    batch_size,
-    image_dim,
-    pixel_scale,
-    kl_weight,
-    learn_rate,
-    factors=TETROMINO_FACTORS,
-    **schedule,
-):
-    return {
-        "data": tetrominoes_data(batch_size, image_dim),
-        "model": small_plan(
-            n_z,
-            num_components,
-            num_iters,
-            hidden_sizes=[],
-            factors=factors,
-            pixel_dist=logistic_pixels(pixel_scale),
-            kl_weight=kl_weight,
-        ),
-        "optimizer": optimizer_plan(learn_rate, **schedule),
-    }
+    return data_plan(c, "Tetrominoes", "tetrominoes_train.tfrecords")
 
 
 @named_config(
@@ -50,10 +31,26 @@ def _plans(
     image_dim=[35, 35],
     pixel_scale=0.03,
     reference_batch_size=32,
-    learn_rate=lambda batch_size: 0.0003 * (batch_size / 256) ** 0.5,
+    learn_rate=lambda c: 0.0003 * (c.batch_size / 256) ** 0.5,
 )
-def tetrominoes(**entries):
-    return _plans(**entries)
+def tetrominoes(c):
+    """Three Tetris pieces, 35×35, as published: 1 000 000 steps on four GPUs.
+
+    The paper reports a foreground ARI of 0.992.
+    """
+    return {
+        "data": tetrominoes_data(c),
+        "model": iodine_plan(
+            c,
+            decoder=broadcast_conv([32, 32, 32, 32], 5),
+            encoder=conv_encoder([32, 32, 32], 5, [128]),
+            hidden_sizes=[],
+            pixels=logistic_pixels(c),
+            coords={"coord_type": "cos"},
+            factors=TETROMINO_FACTORS,
+        ),
+        "optimizer": optimizer_plan(c),
+    }
 
 
 # The KL divergence has the weight that the pixels of a stage have of all. The rate halves every
@@ -82,12 +79,16 @@ STAGES += [{"until": 20802, "pixel_scale": 0.05, "batch_size": 8, "learn_rate": 
     learn_rate=0.001,
     save_summaries_steps=100,
 )
-def tetrominoes_fast(**entries):
-    """tetrominoes with a wider likelihood, smaller batches and a higher learning rate.
+def tetrominoes_fast(c):
+    """`tetrominoes` with a wider likelihood, smaller batches and a higher learning rate.
 
     With the paper's scale of 0.03 a slot stands for a colour first, then for a blob of it. With
     0.2 it takes a region that holds one piece within a thousand steps, and then learns shapes. The
     scenes grow while it trains, and the likelihood narrows once slots hold a piece each. It has no
     regressor of factors, which exported steps leave out.
     """
-    return _plans(**entries, factors=None, decay_rate=0.5, decay_steps=20000, warmup_steps=500)
+    return {
+        "data": tetrominoes_data(c),
+        "model": iodine_plan(c, **SMALL_NETWORKS, hidden_sizes=[], pixels=logistic_pixels(c)),
+        "optimizer": optimizer_plan(c, decay_rate=0.5, decay_steps=20000, warmup_steps=500),
+    }

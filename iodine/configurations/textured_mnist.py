@@ -1,7 +1,13 @@
 """Config of textured MNIST, where objects have to be told apart by their textures."""
 
+from iodine.configurations.air import multi_mnist_data
 from iodine.configurations.named_config import named_config
-from iodine.configurations.plans import data_plan, logistic_pixels, optimizer_plan, small_plan
+from iodine.configurations.plans import (
+    SMALL_NETWORKS,
+    iodine_plan,
+    logistic_pixels,
+    optimizer_plan,
+)
 
 
 @named_config(
@@ -13,21 +19,10 @@ from iodine.configurations.plans import data_plan, logistic_pixels, optimizer_pl
     pixel_scale=0.1,
     learn_rate=0.0005,
 )
-def textured_mnist(
-    n_z, num_components, num_iters, batch_size, image_dim, pixel_scale, kl_weight, learn_rate
-):
+def textured_mnist(c):
     """A digit of one texture on another one, 32×32."""
-    name = "multi_object_datasets/multi_mnist_textured"
-    data = data_plan("MultiMNIST", "", batch_size, image_dim, dataset_variant="textured")
     return {
-        "data": {**data, "path": [f"{name}_test.tfrecords", f"{name}_train.tfrecords"]},
-        "model": small_plan(
-            n_z,
-            num_components,
-            num_iters,
-            hidden_sizes=[128],
-            pixel_dist=logistic_pixels(pixel_scale),
-            kl_weight=kl_weight,
-        ),
-        "optimizer": optimizer_plan(learn_rate),
+        "data": multi_mnist_data(c, "textured"),
+        "model": iodine_plan(c, **SMALL_NETWORKS, hidden_sizes=[128], pixels=logistic_pixels(c)),
+        "optimizer": optimizer_plan(c),
     }

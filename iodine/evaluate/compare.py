@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from iodine import checkpoints
-from iodine.build import build
 from iodine.data.provenance import check_never_trained_on
 from iodine.errors import UserError
 from iodine.evaluate import evaluation, visualization
@@ -31,42 +29,25 @@ class TrainedModel(NamedTuple):
     model: Model
 
 
-def load_models(paths, dataset, model_plan):
-    """Builds and restores the models to compare.
+def check_comparable(opened):
+    """Makes sure that models can be tested on the scenes of the first one's data.
 
     Args:
-      paths: of their checkpoints, as for `checkpoints.latest_checkpoint`.
-      dataset: data set whose held-out scenes are to test them.
-      model_plan: plan of models whose checkpoints do not remember their config.
-
-    Returns:
-      List of `TrainedModel`.
+      opened: list of `loading.OpenModel`.
 
     Raises:
-      UserError: if there are no two of them, one cannot be restored, was trained on the scenes, or
-        is for images of another shape.
+      UserError: if one is for images of another shape, or was trained on the scenes.
     """
-    if not isinstance(paths, (list, tuple)) or len(paths) < 2:
-        raise UserError(
-            "compare takes two checkpoints or more: "
-            """'checkpoint_dir=["checkpoints/A", "checkpoints/B"]'"""
-        )
-    models = []
-    for path in map(checkpoints.latest_checkpoint, paths):
-        config = checkpoints.read_record(path).get("config")
-        if config:
-            shape = build(config["data"], "data").image_shape
-            if shape != dataset.image_shape:
-                raise UserError(
-                    f"'{path}' is for images of {_shape(shape)}, the data has "
-                    f"{_shape(dataset.image_shape)}: only models for images of one shape compare"
-                )
-        model = build(config["model"] if config else model_plan, "model")
-        record = checkpoints.restore_model(path, model, dataset.image_shape)
-        if line := check_never_trained_on(record.get("data"), dataset):
-            print(f"{path}: {line}", file=sys.stderr)
-        models.append(TrainedModel(path, model))
-    return models
+    dataset = opened[0].dataset
+    for other in opened:
+        if other.dataset.image_shape != dataset.image_shape:
+            raise UserError(
+                f"'{other.path}' is for images of {_shape(other.dataset.image_shape)}, "
+                f"'{opened[0].path}' for {_shape(dataset.image_shape)}: only models for images of "
+                "one shape compare"
+            )
+        if line := check_never_trained_on(other.record.get("data"), dataset):
+            print(f"{other.path}: {line}", file=sys.stderr)
 
 
 def _shape(image_shape):

@@ -12,31 +12,11 @@ from sacred.utils import iterate_flattened
 
 from iodine import checkpoints
 from iodine.build import build
+from iodine.entries import ENTRIES
 from iodine.errors import UserError
 from iodine.train import devices, loop
-from iodine.train.stages import plan_stages, stages_after
+from iodine.train.stages import stages_after
 
-# Entries that say how a run is looked after, not what it computes.
-HOUSEKEEPING = (
-    "continue_run",
-    "checkpoint_dir",
-    "initial_weights",
-    "save_summaries_steps",
-    "save_images_steps",
-    "save_checkpoint_steps",
-    "stop_after_steps",
-    "steps_per_call",
-    "strategy",
-    "xla",
-    "gpu_memory_growth",
-    "eval_images",
-    "factor_regression",
-    "out",
-    "image",
-    "reference_checkpoint",
-    "reference_batch_size",
-    "seed",
-)
 MAX_TOLD = 6  # differences from a checkpoint's config that are named
 
 
@@ -111,7 +91,7 @@ def differences_from(recorded, config):
         return {
             key: value
             for key, value in iterate_flattened(entries)
-            if key.split(".")[0] not in HOUSEKEEPING and key != "data.cache"
+            if ENTRIES[key.split(".")[0]].feeds and key != "data.cache"
         }
 
     if not recorded:
@@ -131,14 +111,20 @@ def record_to_share(record):
       record: as of `checkpoints.read_record`.
 
     Returns:
-      The same without the config's housekeeping and caches; of its files of scenes the names alone.
+      The same without the config's housekeeping and caches; its files of scenes are where configs
+      have them.
     """
     if "config" not in record:
         return record
-    config = {key: value for key, value in record["config"].items() if key not in HOUSEKEEPING}
+    kept = {name for name, entry in ENTRIES.items() if entry.feeds} | {"named_config", "stages"}
+    config = {key: value for key, value in record["config"].items() if key in kept}
     data = {key: value for key, value in config["data"].items() if key != "cache"}
+
+    def shared(path):
+        return f"multi_object_datasets/{Path(path).name}"
+
     path = data["path"]
-    data["path"] = Path(path).name if isinstance(path, str) else [Path(p).name for p in path]
+    data["path"] = shared(path) if isinstance(path, str) else [shared(p) for p in path]
     return {**record, "config": {**config, "data": data}}
 
 
@@ -165,7 +151,12 @@ def train_stage(stage, config, strategy, seed, directory, go_on, log_scalar, las
             build(config[key], key, config["allow_constructors"])
             for key in ("data", "model", "optimizer")
         )
-    record = {"stage": stage.number, "config": config, "data": dataset.provenance()}
+    record = {
+        "stage": stage.number,
+        "config": config,
+        "overridden": stage.overridden,
+        "data": dataset.provenance(),
+    }
     origin = directory if go_on else config["initial_weights"]
     if origin and not new_stage:
         before = checkpoints.read_record(checkpoints.latest_checkpoint(origin))
@@ -193,12 +184,11 @@ def train_stage(stage, config, strategy, seed, directory, go_on, log_scalar, las
     )
 
 
-def train(config, config_of, strategy, seed_given, directory, go_on, log_scalar):
+def train(stages, strategy, seed_given, directory, go_on, log_scalar):
     """Trains through all stages of a config, or those that are left.
 
     Args:
-      config: the resolved config.
-      config_of: function of a stage's differences that gives the config with them in it.
+      stages: list of (`Stage`, its config), at least one.
       strategy: the distribution strategy.
       seed_given: whether the user chose the seed.
       directory, go_on: as `checkpoint_directory` returned.
@@ -210,7 +200,9 @@ def train(config, config_of, strategy, seed_given, directory, go_on, log_scalar)
     Raises:
       UserError: as `loop.train`, and if there is nothing left to do.
     """
-    all_stages, step, stage_before = plan_stages(config), 0, None
+    all_stages, step, stage_before = [stage for stage, _ in stages], 0, None
+    configs = {stage.number: config for stage, config in stages}
+    config = stages[0][1]
     seed = devices.value_of_chief(strategy, config["seed"])
     if go_on:
         path = checkpoints.latest_checkpoint(directory)
@@ -219,11 +211,8 @@ def train(config, config_of, strategy, seed_given, directory, go_on, log_scalar)
         if seed_given and record.get("seed", seed) != seed:
             print(f"going on with the checkpoint's seed={record['seed']}, not seed={seed}")
         if "config" in record:
-            differences = {}
-            if stage_before is not None:
-                same = [stage for stage in all_stages if stage.number == stage_before]
-                differences = same[0].differences if same else {}
-            for line in differences_from(record["config"], config_of(differences)):
+            of_stage = configs.get(stage_before, config)
+            for line in differences_from(record["config"], of_stage):
                 print(line, file=sys.stderr)
     remaining = stages_after(all_stages, step)
     if not remaining:
@@ -238,7 +227,7 @@ def train(config, config_of, strategy, seed_given, directory, go_on, log_scalar)
             print(stage, flush=True)
         means = train_stage(
             stage,
-            config_of(stage.differences),
+            configs[stage.number],
             strategy,
             seed,
             directory,

@@ -7,20 +7,8 @@ goes on from the checkpoint of the one before: an interruption at a change is li
 
 from typing import NamedTuple
 
+from iodine.entries import of_stage
 from iodine.errors import UserError, did_you_mean
-
-# Entries at the top of a config that a stage may change; the variables do not depend on them.
-ENTRIES = (
-    "image_dim",
-    "batch_size",
-    "num_iters",
-    "pixel_scale",
-    "kl_weight",
-    "learn_rate",
-    "dataset_variant",
-    "saturation",
-    "background",
-)
 
 
 class Stage(NamedTuple):
@@ -32,6 +20,7 @@ class Stage(NamedTuple):
       begin: number of steps made before it.
       until: number of its last step.
       differences: {entry at the top of the config: its value in this stage}.
+      overridden: {entry: its value in the config itself} of the same entries.
     """
 
     number: int
@@ -39,6 +28,7 @@ class Stage(NamedTuple):
     begin: int
     until: int
     differences: dict
+    overridden: dict
 
     def __str__(self):
         changes = ", ".join(f"{key}={value}" for key, value in self.differences.items())
@@ -50,7 +40,7 @@ def plan_stages(config):
     """Returns the `Stage`s of a config, at least one.
 
     Args:
-      config: with `stages`, a list of dicts with `until` and entries of ENTRIES, and
+      config: with `stages`, a list of dicts with `until` and entries that a stage may change, and
         `stop_after_steps`, which ends the last stage where it comes first. A config without stages
         has one, without differences.
 
@@ -60,7 +50,7 @@ def plan_stages(config):
     stages, last = config["stages"] or [{"until": config["stop_after_steps"]}], 0
     if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
         raise UserError('stages has to be a list such as [{"until": 1000, "image_dim": [16, 16]}]')
-    known = ["until", *[key for key in ENTRIES if config[key] is not None]]
+    known = ["until", *[key for key in of_stage() if config[key] is not None]]
     planned = []
     for number, stage in enumerate(stages, 1):
         for key in stage:
@@ -77,7 +67,8 @@ def plan_stages(config):
         differences = {key: value for key, value in stage.items() if key != "until"}
         if last < config["stop_after_steps"]:
             until = min(until, config["stop_after_steps"])
-            planned.append(Stage(number, len(stages), last, until, differences))
+            overridden = {key: config[key] for key in differences}
+            planned.append(Stage(number, len(stages), last, until, differences, overridden))
         last = until
     return planned
 
@@ -85,3 +76,22 @@ def plan_stages(config):
 def stages_after(stages, step):
     """Returns those of the stages that are not over after `step` steps."""
     return [stage for stage in stages if stage.until > step]
+
+
+def override_stages(stages, updates):
+    """Changes some of a list of stages.
+
+    Args:
+      stages: list of dicts.
+      updates: {number of the stage from 1, as a string: {key: value}}, what Sacred makes of
+        `stages.2.until=500`.
+
+    Raises:
+      UserError: for a number that no stage has.
+    """
+    changed = [dict(stage) for stage in stages]
+    for number, differences in updates.items():
+        if number not in map(str, range(1, len(stages) + 1)) or not isinstance(differences, dict):
+            raise UserError(f"stages.{number}: there are stages.1 to stages.{len(stages)}")
+        changed[int(number) - 1] |= differences
+    return changed

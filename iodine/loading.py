@@ -1,0 +1,151 @@
+"""Opening a trained model: from a name or a path to a model, its data and its config."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from iodine import checkpoints, config
+from iodine.build import build
+from iodine.data.provenance import check_never_trained_on
+from iodine.data.scene_dataset import SceneDataset
+from iodine.errors import UserError
+from iodine.model import Model
+from iodine.optimizer import Adam
+from iodine.train import devices
+
+
+class OpenModel(NamedTuple):
+    """A trained model and what belongs to it.
+
+    Attributes:
+      model: the `Model`, restored.
+      dataset: the data set that it was trained on, or the one that the user names.
+      config: the config that both were built from.
+      record: what the checkpoint remembers.
+      path: prefix of the checkpoint.
+    """
+
+    model: Model
+    dataset: SceneDataset
+    config: dict[str, Any]
+    record: dict[str, Any]
+    path: str
+
+
+def build_parts(config: Mapping[str, Any]) -> tuple[SceneDataset, Model, Adam]:
+    """Builds the objects that a config's plans describe.
+
+    Args:
+      config: a resolved config.
+
+    Returns:
+      (dataset, model, optimizer).
+
+    Raises:
+      UserError: if the config has no plans, or one of them cannot be built.
+    """
+    if not all(config[plan] for plan in ("data", "model", "optimizer")):
+        raise UserError(
+            "no config given: `python -m iodine.main with NAME`, NAME being one of "
+            f"{', '.join(known_configs())}"
+        )
+    return tuple(
+        build(config[plan], plan, config["allow_constructors"])
+        for plan in ("data", "model", "optimizer")
+    )
+
+
+def known_configs() -> list[str]:
+    """Returns the names of all named configs."""
+    return list(config.NAMED_CONFIGS)
+
+
+def open_model(
+    name: str, updates: Mapping[str, Any] | None = None, for_testing: bool = False
+) -> OpenModel:
+    """Opens a trained model.
+
+    It is looked at as its checkpoint remembers it: image size, data, likelihood and latents come
+    from the checkpoint's record, the number of refinements from the named config, and what the user
+    says counts above both.
+
+    Args:
+      name: of a shipped model or a named config; or a path, of a directory (its newest checkpoint)
+        or of one checkpoint.
+      updates: {dotted key: value}, as on the command line; `checkpoint_dir` among them names the
+        checkpoint of a named config.
+      for_testing: whether the data's held-out scenes are to test the model.
+
+    Returns:
+      `OpenModel`.
+
+    Raises:
+      UserError: if there is no such checkpoint, it does not fit the config, or it was trained on
+        the scenes that are to test it.
+    """
+    updates = dict(updates or {})
+    updates.setdefault("checkpoint_dir", name)
+    path = checkpoints.latest_checkpoint(updates["checkpoint_dir"])
+    named = [name] if name in config.NAMED_CONFIGS else []
+    resolution = config.resolve(named, updates, checkpoints.read_record(path))
+    for note in resolution.notes:
+        print(note, file=sys.stderr)
+    return restore(resolution.config, for_testing)
+
+
+def restore(config: Mapping[str, Any], for_testing: bool = False) -> OpenModel:
+    """Builds the model and the data of a resolved config and restores the model's weights.
+
+    Args:
+      config: what `config.resolve` returned to look at a model with.
+      for_testing: as for `open_model`.
+
+    Raises:
+      UserError: as `open_model`.
+    """
+    path = checkpoints.latest_checkpoint(config["checkpoint_dir"])
+    devices.set_memory_growth(config["gpu_memory_growth"])
+    dataset, model, _ = build_parts(config)
+    record = checkpoints.restore_model(path, model, dataset.image_shape)
+    if for_testing and (line := check_never_trained_on(record.get("data"), dataset)):
+        print(line, file=sys.stderr)
+    return OpenModel(model, dataset, dict(config), record, path)
+
+
+def load_model(
+    name: str, updates: Mapping[str, Any] | None = None
+) -> tuple[Model, SceneDataset, dict[str, Any]]:
+    """Returns (model, dataset, config) of a trained model, as `open_model` opens it.
+
+    Args:
+      name, updates: as for `open_model`.
+    """
+    opened = open_model(name, updates)
+    return opened.model, opened.dataset, opened.config
+
+
+def list_models() -> dict[str, dict[str, Any]]:
+    """Lists the shipped models.
+
+    Returns:
+      {name: {"config": the named config, "data": class of its data set, "path": of its directory,
+      "figures": what `evaluate` measured, {} if nothing}}.
+    """
+    models = {}
+    for directory in checkpoints.shipped_directories():
+        record = checkpoints.read_record(checkpoints.checkpoint_prefix(directory))
+        plans = record.get("config", {})
+        figures = os.path.join(directory, "evaluation.json")
+        content = {}
+        if os.path.isfile(figures):
+            with open(figures) as file:
+                content = json.load(file)
+        models[os.path.basename(directory)] = {
+            "config": plans.get("named_config"),
+            "data": plans.get("data", {}).get("constructor", "").rpartition(".")[2] or None,
+            "path": directory,
+            "figures": content,
+        }
+    return models

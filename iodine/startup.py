@@ -1,0 +1,87 @@
+"""What the process of a command needs before it begins: quiet imports, streams that never fail."""
+
+import codecs
+import os
+import re
+import sys
+
+# TensorFlow's libraries write these before any log level counts, from C++.
+NOTES = re.compile(
+    rb"WARNING: All log messages before absl::InitializeLog|I\d{4} |"
+    rb"\d{4}-\d\d-\d\d [\d:.]+: I |To enable the following instructions"
+)
+SPELLINGS = {"±": "+-", "−": "-", "×": "x", "²": "^2", "Σ": "sum", "∇": "grad", "–": "-"}
+
+
+def import_tensorflow():
+    """Imports TensorFlow without its notes; warnings and last words are shown as they come.
+
+    They can be caught by their file descriptor alone. Another process filters them, so that they
+    are shown even if the import ends this one, as on a CPU without AVX.
+    """
+    # TensorFlow Probability needs the older Keras; the newer one takes a second to import.
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    # TensorFlow's converter for phones would import JAX where that is installed.
+    had_jax = "jax" in sys.modules
+    sys.modules.setdefault("jax", None)
+    restore = _filtered_stderr() if hasattr(os, "fork") else lambda: None
+    try:
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()  # CUDA's libraries are looked for, and missed.
+    finally:
+        restore()
+        if not had_jax:
+            del sys.modules["jax"]
+
+
+def _filtered_stderr():
+    """Lets another process pass on what is written to stderr; returns what ends that."""
+    try:
+        stderr = os.dup(2)
+    except OSError:  # There is none.
+        return lambda: None
+    source, target = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(target)
+        with os.fdopen(source, "rb") as lines:
+            for line in lines:
+                if not NOTES.match(line):
+                    os.write(stderr, line)
+        os._exit(0)
+    os.close(source)
+    os.dup2(target, 2)
+    os.close(target)
+
+    def restore():
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.waitpid(child, 0)
+
+    return restore
+
+
+def spell(error):
+    """Codec error handler: spells characters that an encoding lacks, or writes a question mark."""
+    text = error.object[error.start : error.end]
+    return "".join(SPELLINGS.get(character, "?") for character in text), error.end
+
+
+def print_whatever_the_encoding():
+    """Makes stdout and stderr spell what their encoding lacks, where Python would raise an error.
+
+    Minutes of work must not be lost to a ± that a terminal cannot show, or to a file's name.
+    """
+    codecs.register_error("iodine.spell", spell)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # Not what a test or a notebook put in its place.
+            stream.reconfigure(errors="iodine.spell")
+
+
+def main():
+    """The command `iodine`, which is `python -m iodine.main`."""
+    import_tensorflow()
+    from iodine.main import ex
+
+    ex.run_commandline()
