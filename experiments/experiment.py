@@ -15,13 +15,12 @@ import time
 import tensorflow as tf
 from matplotlib import pyplot as plt
 from sacred.arg_parser import get_config_updates
-from sacred.utils import ConfigAddedError, iterate_flattened
+from sacred.utils import iterate_flattened
 
 from experiments.run import Run
-from iodine import checkpoints, terminal
-from iodine.command_line import checked_updates, default_config, unknown_key
+from iodine import checkpoints, startup
+from iodine.config import get_config
 from iodine.errors import UserError
-from iodine.main import check_config, ex, get_config
 from multi_object_datasets.arguments import Parser
 from multi_object_datasets.cpus import available_cpus
 from multi_object_datasets.errors import DatasetError
@@ -198,7 +197,7 @@ def main(name, doc, measure, draw, config="demo", steps=None):
         "--updates", nargs="+", default=[], metavar="key=value", help="as on the command line"
     )
     args = parser.parse_args()
-    terminal.print_whatever_the_encoding()
+    startup.print_whatever_the_encoding()
     os.environ.setdefault("MPLBACKEND", "agg")
     try:
         updates, words = get_config_updates(args.updates)
@@ -208,9 +207,8 @@ def main(name, doc, measure, draw, config="demo", steps=None):
             args.steps = steps
         if args.steps is not None:
             updates["stop_after_steps"] = args.steps
-        updates = checked_updates(updates, default_config(ex, [args.config]))
         updates = dict(iterate_flattened(updates))
-        check_config(get_config(args.config, updates))
+        get_config(args.config, updates)  # Refuses what it does not take.
         args.out.mkdir(parents=True, exist_ok=True)
         words = sys.argv[1:]
         if "--out" in words:
@@ -218,8 +216,6 @@ def main(name, doc, measure, draw, config="demo", steps=None):
         experiment = Experiment(name, args.config, updates, args.seeds, args.out, words)
         figures = measure(experiment)
         experiment.write(figures, draw(figures))
-    except ConfigAddedError as error:
-        sys.exit(f"error: {unknown_key(error)}")
     except (UserError, DatasetError) as error:
         sys.exit(f"error: {error}")
     except OSError as error:

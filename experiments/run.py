@@ -1,16 +1,15 @@
 """A model that is trained once, looked at as often as it takes."""
 
-import sys
-
 from sacred.utils import convert_to_nested_dict
 
 from experiments.events import read_events
 from iodine import checkpoints
-from iodine.data.provenance import check_never_trained_on
+from iodine.config import get_config, resolve
 from iodine.errors import UserError
 from iodine.evaluate import evaluation
-from iodine.main import build, ex, get_config
-from iodine.train import run, stages
+from iodine.loading import open_model
+from iodine.main import ex
+from iodine.train import run
 
 
 class Run:
@@ -31,13 +30,8 @@ class Run:
         self.config_name = config_name
         self.directory = parent / name
         self.updates = updates
-        self._stages = stages.plan_stages(get_config(config_name, updates))
-        self.last_step = self._stages[-1].until
-
-    def _config(self, differences, updates=()):
-        return get_config(
-            self.config_name, {**self.updates, **differences, "stages": [], **dict(updates)}
-        )
+        self._stages = resolve([config_name], updates).stages
+        self.last_step = self._stages[-1][0].until
 
     def step(self):
         """Number of steps made so far.
@@ -54,9 +48,8 @@ class Run:
                 f"'{self.directory}' has been trained for {step} steps, more than "
                 f"{self.last_step}: choose another --out"
             )
-        stage = next(stage for stage in self._stages if stage.number == record["stage"])
-        recorded = {**record["config"], "stages": []}
-        for line in run.differences_from(recorded, self._config(stage.differences)):
+        config = next(c for stage, c in self._stages if stage.number == record["stage"])
+        for line in run.differences_from(record["config"], config):
             raise UserError(f"'{self.directory}' holds {line}: choose another --out")
         return step
 
@@ -78,21 +71,14 @@ class Run:
           **updates: entries of the config that differ from training.
 
         Returns:
-          (model, dataset), built as the last stage of training had them, but with the refinements
-          of the config itself, as `evaluate` has them.
+          (model, dataset), as `evaluate` has them.
 
         Raises:
           UserError: if the data's held-out scenes are such that the model was trained on.
         """
-        differences = dict(self._stages[-1].differences)
-        differences.pop("num_iters", None)
-        config = self._config(differences, updates)
-        dataset, model = build(config["data"], "data"), build(config["model"], "model")
-        path = checkpoints.latest_checkpoint(str(self.directory))
-        record = checkpoints.restore_model(path, model, dataset.image_shape)
-        if line := check_never_trained_on(record.get("data"), dataset):
-            print(line, file=sys.stderr)
-        return model, dataset
+        words = {**self.updates, **updates, "checkpoint_dir": str(self.directory)}
+        opened = open_model(self.config_name, words, for_testing=True)
+        return opened.model, opened.dataset
 
     def score(self, select=lambda info: {}, **updates):
         """Metrics of the trained model on held-out scenes.

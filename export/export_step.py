@@ -38,13 +38,14 @@ import numpy as np
 import tensorflow as tf
 from jax.experimental import jax2tf
 from sacred.arg_parser import get_config_updates
-from sacred.utils import ConfigAddedError, SacredError, convert_to_nested_dict
+from sacred.utils import SacredError
 
 from export.pure_step import METRICS, is_sequential, state_variables, training_step
-from iodine import checkpoints, command_line, main
+from iodine import checkpoints
+from iodine.build import build
+from iodine.config import resolve
 from iodine.errors import UserError
 from iodine.train import learner
-from iodine.train.stages import plan_stages
 from multi_object_datasets.arguments import Parser
 from multi_object_datasets.errors import DatasetError
 
@@ -66,17 +67,13 @@ def read_config(name, overrides, stage=None):
         updates, positional = get_config_updates(overrides)
         if positional:
             raise UserError(f"'{positional[0]}' is no override: write key=value")
-        updates = convert_to_nested_dict(updates)
-        updates = command_line.checked_updates(updates, main.get_config(name))
-        config = main.get_config(name, updates)
+        resolution = resolve([name], updates)
         if stage is None:
-            return config
-        stages = {planned.number: planned for planned in plan_stages(config)}
-        if stage not in stages:
-            raise UserError(f"--stage={stage}: '{name}' has stages 1 to {len(stages)}")
-        return main.get_config(name, {**updates, **stages[stage].differences})
-    except ConfigAddedError as error:
-        raise UserError(command_line.unknown_key(error)) from error
+            return resolution.config
+        configs = {planned.number: config for planned, config in resolution.stages}
+        if stage not in configs:
+            raise UserError(f"--stage={stage}: '{name}' has stages 1 to {len(configs)}")
+        return configs[stage]
     except SacredError as error:
         raise UserError(str(error)) from error
 
@@ -91,8 +88,8 @@ def first_images(dataset, seed, num_images):
 def build_parts(config, image_shape, seed):
     """Returns (model, optimizer, progress), new ones of a seed, for images of [H, W, C]."""
     tf.random.set_seed(seed)
-    model = main.build(config["model"], "model")
-    optimizer = main.build(config["optimizer"], "optimizer")
+    model = build(config["model"], "model")
+    optimizer = build(config["optimizer"], "optimizer")
     model.initialize(image_shape)
     optimizer.initialize(model.trainable_variables)
     return model, optimizer, learner.Progress(model, seed)
@@ -124,7 +121,7 @@ def export(
     config = read_config(name, overrides, stage)
     if os.path.exists(out):
         raise UserError(f"'{out}' exists already: choose another --out=DIR")
-    dataset = main.build(config["data"], "data")
+    dataset = build(config["data"], "data")
     states = []
     for seed in seeds or [config["seed"]]:
         model, optimizer, progress = build_parts(config, dataset.image_shape, seed)

@@ -85,6 +85,7 @@ def resolve(
     """
     layers = [_layer(name, scopes or {}) for name in names]
     words = _checked(_nested(updates or {}), "")
+    _refuse_foreign_entries(layers, words)
     if record and "config" in record:
         return _looked_at(record, layers, words)
     unchanged = _with_plans(*_merge(layers))
@@ -185,6 +186,15 @@ def _checked(layer, place, of_user=True):
     return checked
 
 
+def _refuse_foreign_entries(layers, words):
+    """Raises UserError for an entry that the named config has no value for."""
+    named = [layer for layer in layers if "named_config" in layer]
+    for layer in [*layers, words] if named else []:
+        for key in layer:
+            if ENTRIES[key].of_config and not any(key in config for config in named):
+                raise UserError(f"{key} means nothing to this config, which has no such value")
+
+
 def _merge(layers):
     """Merges layers.
 
@@ -198,8 +208,6 @@ def _merge(layers):
                 parts.append({key: value})
             elif key == "stages" and isinstance(value, dict):
                 entries[key] = override_stages(entries[key], value)
-            elif ENTRIES[key].of_config and entries[key] is None and "named_config" not in layer:
-                raise UserError(f"{key} means nothing to this config, which has no such value")
             else:
                 entries[key] = value
     return entries, parts

@@ -25,7 +25,6 @@ FAST = {
     "pixel_scale": 0.2,
     "kl_weight": 0.1,
     "learn_rate": 0.003,
-    "saturation": 1.0,
 }
 
 

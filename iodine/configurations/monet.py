@@ -59,8 +59,6 @@ def monet_multi_dsprites(c):
     **COLORED,
     num_components=6,
     image_dim=[32, 32],
-    saturation=1.0,
-    background=1.0,
     stages=[
         {"until": 1000, "saturation": 3.0, "background": 0.0},
         {"until": 1350, "background": 0.0},
@@ -93,7 +91,6 @@ def monet_clevr6(c):
     **{**FAST, "batch_size": 16, "kl_weight": 0.1},
     num_components=7,
     image_dim=[32, 32],
-    saturation=1.0,
     stages=[{"until": 500, "saturation": 3.0}, {"until": 1200}],
 )
 def monet_clevr6_fast(c):

@@ -128,7 +128,6 @@ STAGES = [
         "pixel_scale": 0.05,
         "kl_weight": 2.4,
         "learn_rate": 0.003,
-        "saturation": 1.0,
         "stages": STAGES,
         "save_summaries_steps": 100,
     }

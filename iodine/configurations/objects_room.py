@@ -81,7 +81,6 @@ STAGES = [
         "pixel_scale": 0.1,
         "kl_weight": 1.6,
         "learn_rate": 0.003,
-        "background": 1.0,
         "stages": STAGES,
         "save_summaries_steps": 100,
     }

@@ -10,14 +10,14 @@ COSINE_COORDS = {"coord_type": "cos", "coord_freqs": 5}  # of more frequencies t
 
 def data_plan(c, constructor, file_name, **options):
     """Plan of a data set of `iodine.modules.data` in multi_object_datasets/file_name."""
-    colors = {name: getattr(c, name) for name in ("saturation", "background")}
     return {
         "constructor": f"iodine.modules.data.{constructor}",
         "path": f"multi_object_datasets/{file_name}",
         "batch_size": c.batch_size,
         "image_dim": c.image_dim,
         "held_out": 320,  # as many scenes as the paper evaluates on
-        **{name: value for name, value in colors.items() if value is not None},
+        "saturation": c.saturation,
+        "background": c.background,
         **options,
     }
 

@@ -76,8 +76,6 @@ FIRST = {"image_dim": [16, 16], "batch_size": 32, **STRONG_ON_BLACK}
     **COLORED,
     num_components=6,
     image_dim=[32, 32],
-    saturation=1.0,
-    background=1.0,
     stages=[
         {"until": 800, **FIRST, "learn_rate": 0.0008},
         {"until": 2000, **FIRST},
@@ -103,8 +101,6 @@ def slot_attention_clevr6(c):
     **{**ENTRIES, "batch_size": 16, "learn_rate": 0.0003},
     num_components=7,
     image_dim=[32, 32],
-    saturation=1.0,
-    background=1.0,
     stages=[
         {"until": 1600, **FIRST, "learn_rate": 0.0008},
         {"until": 2500, "learn_rate": 0.0008, **STRONG_ON_BLACK},
