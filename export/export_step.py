@@ -43,7 +43,7 @@ from sacred.utils import SacredError
 from export.pure_step import METRICS, is_sequential, state_variables, training_step
 from iodine import checkpoints
 from iodine.build import build
-from iodine.config import resolve
+from iodine.config import NAMED_CONFIGS, resolve
 from iodine.errors import UserError
 from iodine.train import learner
 from multi_object_datasets.arguments import Parser
@@ -178,7 +178,7 @@ def export(
 def run():
     """The command line."""
     parser = Parser(prog="python -m export.export_step", description=__doc__.split("\n")[0])
-    parser.add_argument("config", help=f"one of {main.NAMED_CONFIGS}")
+    parser.add_argument("config", help=f"one of {', '.join(NAMED_CONFIGS)}")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="as of iodine.main")
     parser.add_argument("--out", required=True, help="directory to make")
     start = parser.add_mutually_exclusive_group()

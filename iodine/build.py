@@ -123,8 +123,10 @@ def import_constructor(path, where="", allowed=()):
     package = module_name.partition(".")[0]
     if package not in (*LIBRARIES, *allowed) and name not in CONSTRUCTORS.get(module_name, ()):
         known = [f"{module}.{n}" for module, names in CONSTRUCTORS.items() for n in names]
+        siblings = CONSTRUCTORS.get(module_name)
+        meant = did_you_mean(name, siblings) if siblings else did_you_mean(path, known)
         raise UserError(
-            f"{unknown}{did_you_mean(path, known)} (plans name classes of this project's models, "
+            f"{unknown}{meant} (plans name classes of this project's models, "
             f'networks, data sets and optimizers; allow_constructors=["{package or "PACKAGE"}"] '
             "on the command line adds a package)"
         )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from iodine import configurations
+from iodine import config
 from iodine.evaluate.evaluation import evaluate
 from iodine.main import build, get_config
 from iodine.train import loop
@@ -12,7 +12,7 @@ from multi_object_datasets.generators.example import encode
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 NUM_SCENES = 4
-NAMES = [config.name for config in configurations.NAMED_CONFIGS]
+NAMES = list(config.NAMED_CONFIGS)
 # The first word of a config's name: updates that make its networks small.
 SMALL = {
     "air": {"n_z": 4, "model.lstm_size": 8, "model.hidden_size": 8, "model.bound_draws": 10},

@@ -6,8 +6,9 @@ import signal
 import pytest
 import tensorflow as tf
 
-from iodine import main
 from iodine.checkpoints import read_record
+from iodine.config import get_config, resolve
+from iodine.entries import defaults
 from iodine.errors import UserError
 from iodine.train.stages import plan_stages, stages_after
 from tests.helpers import tiny
@@ -19,17 +20,16 @@ STAGES = (
 )
 
 
-def config_with(stages, stop_after_steps=100, **entries):
-    config = {"image_dim": [4, 4], "pixel_scale": None, "kl_weight": 1.0, "learn_rate": 0.1}
-    config |= {"batch_size": 1, "num_iters": 1, "saturation": None, "background": None}
-    return {**config, "stages": stages, "stop_after_steps": stop_after_steps, **entries}
+def config_with(stages, stop_after_steps=100, **updates):
+    entries = {**defaults(), "stages": stages, "stop_after_steps": stop_after_steps}
+    return {**entries, **updates}
 
 
 def test_stages_follow_one_another_and_end_where_the_training_does():
     stages = plan_stages(config_with([{"until": 4, "kl_weight": 0.5}, {"until": 9}], 7))
-    assert [(s.begin, s.until, s.differences) for s in stages] == [
-        (0, 4, {"kl_weight": 0.5}),
-        (4, 7, {}),
+    assert [(s.begin, s.until, s.differences, s.overridden) for s in stages] == [
+        (0, 4, {"kl_weight": 0.5}, {"kl_weight": 1.0}),
+        (4, 7, {}, {}),
     ]
     assert str(stages[0]) == "stage 1 of 2, steps 1 to 4: kl_weight=0.5"
     assert [s.number for s in stages_after(stages, 3)] == [1, 2]
@@ -46,7 +46,7 @@ def test_a_config_without_stages_has_one():
     "stages, message",
     [
         ({"until": 3}, "has to be a list"),
-        ([{"image_dim": [3, 3]}], "needs `until`"),
+        ([{"batch_size": 3}], "needs `until`"),
         ([{"until": 3}, {"until": 3}], "stage 2 needs `until`.* above 3"),
         ([{"until": 3, "kl_wait": 1}], "unknown entry 'kl_wait', did you mean 'kl_weight'"),
         ([{"until": 3, "pixel_scale": 1}], "unknown entry 'pixel_scale'"),  # the config has none
@@ -61,10 +61,10 @@ def test_stages_that_are_none_are_refused(stages, message):
     "late, message",
     [
         ({"image_dim": "big"}, "stages: stage 2: image_dim has to be of type"),
-        ({"image_dim": [0, 14]}, "stages: stage 2: data.image_dim must be"),
+        ({"image_dim": [0, 14]}, "stages: stage 2: image_dim must be"),
         ({"kl_weight": "low"}, "stages: stage 2: kl_weight has to be of type float, not 'low'"),
         ({"num_iters": 0}, "stages: stage 2: num_iters has to be a whole number above 0, not 0"),
-        ({"saturation": -1}, "stages: stage 2: data.saturation must be at least 0, not -1"),
+        ({"saturation": -1}, "stages: stage 2: saturation has to be a number of 0 or more, not -1"),
     ],
 )
 def test_a_mistake_in_a_late_stage_shows_before_anything_is_made(tmp_path, late, message):
@@ -80,30 +80,21 @@ def test_a_mistake_in_a_late_stage_shows_before_anything_is_made(tmp_path, late,
     "name, entry, expected",
     [
         ("demo_fast", "saturation", [0.0, 1.0]),
-        ("multi_dsprites_tiny", "saturation", [0.0, *[1.0] * 7]),
-        ("multi_dsprites_tiny", "background", [0.0, 0.0, 0.3, 0.6, *[1.0] * 4]),
+        ("objects_room_fast", "background", [0.0, 0.0, 0.3, 0.6, *[1.0] * 9]),
         ("monet_multi_dsprites_fast", "saturation", [3.0, *[1.0] * 5]),
     ],
 )
 def test_colours_and_background_come_stage_by_stage(name, entry, expected):
-    stages = plan_stages(main.get_config(name, {}))
-    assert [main.get_config(name, s.differences)["data"][entry] for s in stages] == expected
+    stages = resolve([name]).stages
+    assert [config["data"][entry] for _, config in stages] == expected
 
 
 def test_one_stage_is_overridden_from_the_command_line():
-    updates = {"stages": json.loads(STAGES)}
-    config = main.get_config("tetrominoes", updates)
-    assert config["stages"] == updates["stages"]
-    named = main.ex.named_configs["tetrominoes"]
-    named.entries["stages"] = updates["stages"]
-    try:
-        config = main.get_config("tetrominoes", {"stages.2.until": 8})
-        assert [stage["until"] for stage in config["stages"]] == [4, 8, 9]
-        assert config["stages"][1]["pixel_scale"] == 0.2
-        with pytest.raises(UserError, match="there are stages.1 to stages.3"):
-            main.get_config("tetrominoes", {"stages.4.until": 8})
-    finally:
-        del named.entries["stages"]
+    stages = get_config("demo_fast", {"stages.2.until": 5000})["stages"]
+    assert [stage["until"] for stage in stages] == [1000, 5000]
+    assert stages[1]["num_iters"] == 4
+    with pytest.raises(UserError, match="there are stages.1 to stages.2"):
+        get_config("demo_fast", {"stages.4.until": 8})
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,124 @@
+"""A trained model is looked at as its checkpoint remembers it, by whatever command."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import iodine
+from iodine import checkpoints
+from iodine.errors import UserError
+from iodine.loading import open_model
+from multi_object_datasets.generate import generate
+from tests.helpers import tiny
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Directory of a run whose last stage has images of 12×12, one refinement and scale 0.4."""
+    directory = tmp_path_factory.mktemp("trained")
+    scenes = directory / "scenes.tfrecords"
+    generate("tetrominoes", 6, seed=3, path=scenes, workers=1)
+    stages = [{"until": 3, "image_dim": [12, 12], "num_iters": 1, "pixel_scale": 0.4}]
+    words = tiny.arguments(
+        checkpoint_dir=directory / "c", stages=stages, data__path=scenes, data__held_out=4
+    )
+    code, _, stderr = tiny.run_here(*words)
+    assert code == 0, stderr
+    return directory
+
+
+def test_the_checkpoint_says_how_and_no_config_is_named(trained):
+    opened = open_model(str(trained / "c_1"))
+    assert opened.model.n_z == 4 and opened.config["named_config"] == "tetrominoes"
+    assert opened.dataset.image_shape == (12, 12, 3)
+    assert opened.model.output_dist.component_dist.scale_val == 0.4
+    assert opened.dataset.path == str(trained / "scenes.tfrecords")
+    # Refinements are the named config's, not those of the last stage.
+    assert opened.model.num_iters == 5
+
+
+def test_the_users_words_go_above_the_record_and_are_told(trained, capsys):
+    updates = {"num_iters": 3, "pixel_scale": 0.2, "data.held_out": 2}
+    opened = open_model(str(trained / "c_1"), updates)
+    assert opened.model.num_iters == 3 and opened.dataset.held_out == 2
+    assert opened.model.output_dist.component_dist.scale_val == 0.2
+    lines = capsys.readouterr().err.splitlines()
+    assert "pixel_scale=0.2 differs from the checkpoint's 0.4" in lines
+    assert any(line.startswith("data.held_out=2 differs from") for line in lines)
+    open_model(str(trained / "c_1"))
+    assert capsys.readouterr().err == ""
+
+
+def test_another_named_config_than_the_checkpoints_is_told(trained, capsys):
+    updates = {"checkpoint_dir": str(trained / "c_1")}
+    assert open_model("clevr6", updates).dataset.image_shape == (12, 12, 3)
+    assert "trained with tetrominoes, not clevr6" in capsys.readouterr().err
+
+
+def test_commands_take_a_checkpoint_without_a_config(trained, tmp_path):
+    out = tmp_path / "figures.json"
+    words = [f"checkpoint_dir={trained / 'c_1'}", "eval_images=4", "seed=0"]
+    code, _, stderr = tiny.run_here("evaluate", "with", *words, f"out={out}")
+    assert code == 0, stderr
+    figures = json.loads(out.read_text())
+    assert figures["num_images"] == 4 and len(figures["mse"]["per_iteration"]) == 6
+
+
+def test_compare_and_evaluate_agree(trained, tmp_path):
+    both = f'checkpoint_dir=["{trained / "c_1"}", "{trained / "c_1"}"]'
+    compared = tmp_path / "compared"
+    words = ["compare", "with", both, "eval_images=4", "seed=0", f"out={compared}"]
+    code, _, stderr = tiny.run_here(*words)
+    assert code == 0, stderr
+    out = tmp_path / "figures.json"
+    words = [f"checkpoint_dir={trained / 'c_1'}", "eval_images=4", "seed=0", f"out={out}"]
+    assert tiny.run_here("evaluate", "with", *words)[0] == 0
+    figures = json.loads(out.read_text())
+    for model in json.loads((compared / "comparison.json").read_text())["models"]:
+        assert model["metrics"]["mse"]["mean"] == figures["mse"]["mean"]
+
+
+def test_a_foreign_record_names_no_constructor_of_its_own(trained, tmp_path):
+    opened = open_model(str(trained / "c_1"))
+    marker = tmp_path / "marker"
+    record = json.loads(json.dumps(opened.record))
+    record["config"]["allow_constructors"] = ["os"]
+    record["config"]["model"]["decoder"] = {
+        "constructor": "os.system",
+        "command": f"touch {marker}",
+    }
+    writer = checkpoints.CheckpointWriter(tmp_path / "foreign", record, model=opened.model)
+    writer.save(1)
+    with pytest.raises(UserError, match="unknown constructor 'os.system'"):
+        open_model(str(tmp_path / "foreign"))
+    assert not marker.exists()
+
+
+def test_a_shipped_models_name_does_where_a_path_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert checkpoints.latest_checkpoint("demo_fast") == checkpoints.latest_checkpoint(
+        tiny.ROOT / "checkpoints" / "demo_fast"
+    )
+    assert checkpoints.checkpoint_prefix("checkpoints/demo_fast").endswith("ckpt-5500")
+    (tmp_path / "demo_fast").mkdir()
+    with pytest.raises(UserError, match="no checkpoint at 'demo_fast'"):
+        checkpoints.latest_checkpoint("demo_fast")
+
+
+def test_models_are_listed_with_their_figures():
+    models = iodine.list_models()
+    assert set(models) == {path.parent.name for path in tiny.ROOT.glob("checkpoints/*/*.index")}
+    demo = models["demo_fast"]
+    assert demo["config"] == "demo_fast" and demo["data"] == "Balls"
+    assert demo["figures"]["ari_nobg"]["mean"] > 0.9
+
+
+def test_importing_the_package_leaves_the_process_alone():
+    script = "import os, sys, iodine\nassert 'tensorflow' not in sys.modules\n"
+    script += "assert 'TF_USE_LEGACY_KERAS' not in os.environ and 'jax' not in sys.modules\n"
+    environment = {k: v for k, v in os.environ.items() if k != "TF_USE_LEGACY_KERAS"}
+    environment["PYTHONPATH"] = str(tiny.ROOT)
+    subprocess.run([sys.executable, "-c", script], check=True, cwd="/", env=environment)
