@@ -122,19 +122,12 @@ def export(
     if os.path.exists(out):
         raise UserError(f"'{out}' exists already: choose another --out=DIR")
     dataset = build(config["data"], "data")
-    states = []
-    for seed in seeds or [config["seed"]]:
-        model, optimizer, progress = build_parts(config, dataset.image_shape, seed)
-        if checkpoint is not None:
-            path = checkpoints.latest_checkpoint(checkpoint)
-            checkpoints.restore(path, model=model, optimizer=optimizer, progress=progress)
-        state = tf.nest.map_structure(lambda x: x.numpy(), state_variables(model, optimizer))
-        states.append((*state, np.int32(progress.seed.numpy())))
-    convolutional = any(variable.shape.rank == 4 for variable in model.trainable_variables)
-    if seeds and convolutional and matmuls != "all":
+    model, optimizer, states = _states(config, dataset.image_shape, checkpoint, seeds)
+    kernels = [w for w in model.trainable_variables if w.shape.rank == 4]
+    if seeds and kernels and matmuls != "all":
         raise UserError(f"'{name}' has convolutions, so its seeds need --matmuls=all")
-    frames = [model.num_iters + 1] if is_sequential(model) else []
-    images_spec = tf.TensorSpec([config["batch_size"], *frames, *dataset.image_shape], tf.uint8)
+    images_shape = [*([model.num_iters + 1] if is_sequential(model) else []), *dataset.image_shape]
+    images_spec = tf.TensorSpec([config["batch_size"], *images_shape], tf.uint8)
     images = None if num_images is None else first_images(dataset, config["seed"], num_images)
 
     tf.config.experimental.enable_tensor_float_32_execution(not float32)
@@ -145,6 +138,7 @@ def export(
     batch = np.empty([*seed.shape, *images_spec.shape], np.uint8)
     specs = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (*state, batch))
     exported = jax.export.export(jax.jit(function), platforms=PLATFORMS)(*specs)
+    decoder = model.decoder.trainable_variables
     about = {
         "config": name,
         "overrides": overrides,
@@ -153,15 +147,32 @@ def export(
         "metrics": METRICS,
         "float32": float32,
         "flop_per_step": jax.jit(exported.call).lower(*specs).cost_analysis()["flops"],
-        # Slots that the decoder makes pictures of, and the kernels [k, k, in, out] it does so with.
+        # Slots that the decoder makes images of, and the kernels [k, k, in, out] it does so with.
         "num_slots": config["batch_size"] * model.num_components,
-        "decoder_kernels": [
-            w.shape.as_list() for w in model.decoder.trainable_variables if w.shape.rank == 4
-        ],
+        "decoder_kernels": [w.shape.as_list() for w in decoder if w.shape.rank == 4],
         "seeds": seeds,
         "jax": jax.__version__,
         "tensorflow": tf.__version__,
     }
+    _write(out, exported, state, images, about)
+    return about
+
+
+def _states(config, image_shape, checkpoint, seeds):
+    """Returns (a model, its optimizer, the state of each seed to start from)."""
+    states = []
+    for seed in seeds or [config["seed"]]:
+        model, optimizer, progress = build_parts(config, image_shape, seed)
+        if checkpoint is not None:
+            path = checkpoints.latest_checkpoint(checkpoint)
+            checkpoints.restore(path, model=model, optimizer=optimizer, progress=progress)
+        state = tf.nest.map_structure(lambda x: x.numpy(), state_variables(model, optimizer))
+        states.append((*state, np.int32(progress.seed.numpy())))
+    return model, optimizer, states
+
+
+def _write(out, exported, state, images, about):
+    """Writes the files of an artefact to a new directory."""
     os.makedirs(out)
     with open(os.path.join(out, "step.jaxexp"), "wb") as file:
         file.write(exported.serialize())
@@ -172,7 +183,6 @@ def export(
         np.save(os.path.join(out, "images.npy"), images)
     with open(os.path.join(out, "step.json"), "w") as file:
         json.dump(about, file, indent=1)
-    return about
 
 
 def run():

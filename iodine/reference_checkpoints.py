@@ -31,56 +31,57 @@ def reference_variables(model):
       {name in the reference's checkpoints: tf.Variable of the same shape and meaning}.
     """
     names = {"model/iodine/initial_sample_distribution": model.initial_sample_distribution}
-
-    def add(prefix, module, attributes):
-        for name, attribute in attributes.items():
-            names[f"{prefix}/{name}"] = getattr(module, attribute)
-
-    def add_layers(prefix, network):
-        if network is not None:
-            for i, layer in enumerate(network.layers):
-                add(f"{prefix}_{i}", layer, {"w": "w", "b": "b"})
-
     for key, layer_norm in model.refinement_inputs.layer_norms.items():
-        add(
-            f"model/iodine/preprocess/layer_norm_{key}",
-            layer_norm,
-            {"gamma": "scale", "beta": "offset"},
-        )
+        prefix = f"model/iodine/preprocess/layer_norm_{key}"
+        names |= _attributes(prefix, layer_norm, {"gamma": "scale", "beta": "offset"})
 
     pixel_decoder = model.decoder.pixel_decoder
     prefix = f"pixel_decoder/{pixel_decoder.name}"
-    add_layers(f"{prefix}/mlp/linear", pixel_decoder.mlp)
-    add_layers(f"{prefix}/conv_net_2d/conv_2d", pixel_decoder.cnn)
+    names |= _layers(f"{prefix}/mlp/linear", pixel_decoder.mlp)
+    names |= _layers(f"{prefix}/conv_net_2d/conv_2d", pixel_decoder.cnn)
     component_dist = model.output_dist.component_dist
     if isinstance(getattr(component_dist, "scale_val", None), tf.Variable):
         names["component_dist/pixel_distribution/scale"] = component_dist.scale_val
 
     core = model.refinement_core
-    add_layers("encoder_net/cnn/conv_net_2d/conv_2d", core.encoder_net.cnn)
-    add_layers("encoder_net/cnn/mlp/linear", core.encoder_net.mlp)
+    names |= _layers("encoder_net/cnn/conv_net_2d/conv_2d", core.encoder_net.cnn)
+    names |= _layers("encoder_net/cnn/mlp/linear", core.encoder_net.mlp)
     for i, layer in enumerate(core.recurrent_net.layers):
-        suffix = f"_{i}" if i else ""
-        add(
-            f"recurrent_net/lstm/lstm{suffix}",
-            layer,
-            {"w_gates": "w_gates", "b_gates": "b_gates"},
-        )
-    head = core.refinement_head
-    for attribute, name in (("linear", "linear"), ("update", "linear"), ("gate", "linear_1")):
-        if hasattr(head, attribute):
-            layer = getattr(head, attribute)
-            add(f"refinement_head/{head.name}/{name}", layer, {"w": "w", "b": "b"})
-    if hasattr(head, "predictor"):
-        add_layers(f"refinement_head/{head.name}/mlp/linear", head.predictor)
+        prefix = f"recurrent_net/lstm/lstm{f'_{i}' if i else ''}"
+        names |= _attributes(prefix, layer, {"w_gates": "w_gates", "b_gates": "b_gates"})
+    names |= _head_variables(core.refinement_head)
 
     if model.factor_evaluator is not None:
         prefix = "factor_evaluator/repres_content"
         layer = model.factor_evaluator.predict_latents
-        add(f"{prefix}/predict_latents", layer, {"w": "w", "b": "b"})
+        names |= _attributes(f"{prefix}/predict_latents", layer, {"w": "w", "b": "b"})
         for factor, statistics in model.factor_evaluator.mean_var.items():
             attributes = {"total": "total", "mean": "mean", "M2": "M2"}
-            add(f"{prefix}/{factor}_mean_var", statistics, attributes)
+            names |= _attributes(f"{prefix}/{factor}_mean_var", statistics, attributes)
+    return names
+
+
+def _attributes(prefix, module, attributes):
+    """Variables of a module, {prefix/name: attribute} of {name: attribute's name}."""
+    return {f"{prefix}/{name}": getattr(module, attr) for name, attr in attributes.items()}
+
+
+def _layers(prefix, network):
+    """Variables of a network's layers, prefix_0/w, prefix_0/b, ...; none without a network."""
+    names = {}
+    for i, layer in enumerate(network.layers if network is not None else ()):
+        names |= _attributes(f"{prefix}_{i}", layer, {"w": "w", "b": "b"})
+    return names
+
+
+def _head_variables(head):
+    """Variables of a refinement head."""
+    names, prefix = {}, f"refinement_head/{head.name}"
+    for attribute, name in (("linear", "linear"), ("update", "linear"), ("gate", "linear_1")):
+        if hasattr(head, attribute):
+            names |= _attributes(f"{prefix}/{name}", getattr(head, attribute), {"w": "w", "b": "b"})
+    if hasattr(head, "predictor"):
+        names |= _layers(f"{prefix}/mlp/linear", head.predictor)
     return names
 
 

@@ -77,11 +77,3 @@ def print_whatever_the_encoding():
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # Not what a test or a notebook put in its place.
             stream.reconfigure(errors="iodine.spell")
-
-
-def main():
-    """The command `iodine`, which is `python -m iodine.main`."""
-    import_tensorflow()
-    from iodine.main import ex
-
-    ex.run_commandline()

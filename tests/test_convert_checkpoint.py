@@ -256,7 +256,7 @@ def test_no_reference_checkpoint_and_no_out_are_refused(tmp_path):
     assert run_in_process("convert", "with", "tetrominoes") == (
         "error: say which checkpoint to convert: reference_checkpoint=PATH"
     )
-    message = run_in_process("export_reference", "with", "tetrominoes")
+    message = run_in_process("export_reference", "with", "tetrominoes_fast")
     assert message.startswith("error: say where to write: out=PREFIX")
 
 

@@ -208,7 +208,7 @@ def test_images_of_another_size_are_refused_in_one_line(artefact):
 @pytest.mark.parametrize(
     "name, override, message",
     [
-        ("tetrominose", "seed=1", "not found"),
+        ("tetrominose", "seed=1", "there is no config 'tetrominose'"),
         ("tetrominoes", "batchsize=2", "did you mean 'batch_size'"),
         ("tetrominoes", "batch_size=x", "has to be of type int"),
         ("tetrominoes", "strange", "write key=value"),

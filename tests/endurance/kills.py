@@ -1,4 +1,4 @@
-"""Whether any moment is good for a kill: `python -m benchmarks.kills [--kills N]`.
+"""Whether any moment is good for a kill: `python -m tests.endurance.kills [--kills N]`.
 
 Trains a tiny model through two stages, killing it (SIGKILL) again and again at random moments and
 going on by `continue_run=auto`, until it has been killed so often as asked. All losses that any of

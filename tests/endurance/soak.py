@@ -1,4 +1,4 @@
-"""Whether a long run stays as it began: `python -m benchmarks.soak [--steps N]`.
+"""Whether a long run stays as it began: `python -m tests.endurance.soak [--steps N]`.
 
 Trains a tiny model on a terminal of its own, with a file and a database observer and TensorBoard,
 and prints memory, disk and steps/s as they develop; from the tenth part on they should be flat.
