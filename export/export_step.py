@@ -119,8 +119,7 @@ def export(
         convolutions, or if `out` exists.
     """
     config = read_config(name, overrides, stage)
-    if os.path.exists(out):
-        raise UserError(f"'{out}' exists already: choose another --out=DIR")
+    check_new(out)
     dataset = build(config["data"], "data")
     model, optimizer, states = _states(config, dataset.image_shape, checkpoint, seeds)
     kernels = [w for w in model.trainable_variables if w.shape.rank == 4]
@@ -156,6 +155,12 @@ def export(
     }
     _write(out, exported, state, images, about)
     return about
+
+
+def check_new(out):
+    """Raises UserError if a path exists."""
+    if os.path.exists(out):
+        raise UserError(f"'{out}' exists already: choose another --out=DIR")
 
 
 def _states(config, image_shape, checkpoint, seeds):
