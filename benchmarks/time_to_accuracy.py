@@ -20,7 +20,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 from benchmarks.seeds import MODULE
-from iodine.configurations import NAMED_CONFIGS
+from iodine.config import NAMED_CONFIGS
 from iodine.train.stages import plan_stages
 from multi_object_datasets.arguments import Parser
 
@@ -108,7 +108,7 @@ def draw(curves, path):
 
 def main():
     parser = Parser(description=__doc__.splitlines()[0])
-    parser.add_argument("config", choices=[c.name for c in NAMED_CONFIGS], metavar="NAME")
+    parser.add_argument("config", choices=list(NAMED_CONFIGS), metavar="NAME")
     parser.add_argument("updates", nargs="*", metavar="key=value", help="as of iodine.main")
     parser.add_argument("--steps", type=int, required=True, help="number of NAME's last step")
     parser.add_argument(

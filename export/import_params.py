@@ -14,7 +14,9 @@ import numpy as np
 
 from export.export_step import build_parts, read_config
 from export.pure_step import state_variables
-from iodine import checkpoints, main
+from iodine import checkpoints
+from iodine.build import build
+from iodine.config import NAMED_CONFIGS
 from iodine.errors import UserError
 from multi_object_datasets.arguments import Parser
 from multi_object_datasets.errors import DatasetError
@@ -67,7 +69,7 @@ def import_params(path, name, overrides):
     checkpoints.check_vacant(config["checkpoint_dir"])
     values = one_of_several(read_params(path), config["seed"], path)
     seed = int(values.pop("seed", config["seed"]))
-    image_shape = main.build(config["data"], "data").image_shape
+    image_shape = build(config["data"], "data").image_shape
     model, optimizer, progress = build_parts(config, image_shape, seed)
     params, m, v = state_variables(model, optimizer)
     targets = {"step": optimizer.step, **params}
@@ -97,7 +99,7 @@ def run():
     """The command line."""
     parser = Parser(prog="python -m export.import_params", description=__doc__.split("\n")[0])
     parser.add_argument("params", metavar="PARAMS.npz")
-    parser.add_argument("config", help=f"one of {main.NAMED_CONFIGS}")
+    parser.add_argument("config", help=f"one of {', '.join(NAMED_CONFIGS)}")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_intermixed_args()
     try:

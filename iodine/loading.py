@@ -63,7 +63,10 @@ def known_configs() -> list[str]:
 
 
 def open_model(
-    name: str, updates: Mapping[str, Any] | None = None, for_testing: bool = False
+    name: str,
+    updates: Mapping[str, Any] | None = None,
+    for_testing: bool = False,
+    fallback: str | None = None,
 ) -> OpenModel:
     """Opens a trained model.
 
@@ -77,6 +80,7 @@ def open_model(
       updates: {dotted key: value}, as on the command line; `checkpoint_dir` among them names the
         checkpoint of a named config.
       for_testing: whether the data's held-out scenes are to test the model.
+      fallback: named config of a checkpoint that does not remember its own, as converted ones.
 
     Returns:
       `OpenModel`.
@@ -88,8 +92,11 @@ def open_model(
     updates = dict(updates or {})
     updates.setdefault("checkpoint_dir", name)
     path = checkpoints.latest_checkpoint(updates["checkpoint_dir"])
+    record = checkpoints.read_record(path)
     named = [name] if name in config.NAMED_CONFIGS else []
-    resolution = config.resolve(named, updates, checkpoints.read_record(path))
+    if fallback and "config" not in record:
+        named = [fallback]
+    resolution = config.resolve(named, updates, record)
     for note in resolution.notes:
         print(note, file=sys.stderr)
     return restore(resolution.config, for_testing)

@@ -204,7 +204,8 @@ def compare(checkpoint_dir, eval_images, out, seed, _run):
             """'checkpoint_dir=["checkpoints/A", "checkpoints/B"]'"""
         )
     words = {k: v for k, v in _run.meta_info["config_updates"].items() if k != "checkpoint_dir"}
-    opened = [open_model(path, words) for path in checkpoint_dir]
+    named = next(iter(_run.meta_info["named_configs"]), None)
+    opened = [open_model(path, words, fallback=named) for path in checkpoint_dir]
     compare.check_comparable(opened)
     models = [compare.TrainedModel(each.path, each.model) for each in opened]
     compare.compare(models, opened[0].dataset, out, eval_images, seed)

@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 from benchmarks import gaps, time_to_accuracy, train_step
+from iodine.entries import of_stage
 from iodine.main import get_config
 from iodine.modules import convolutions
-from iodine.train.stages import ENTRIES
 from tests.helpers import tiny
 
 
@@ -98,7 +98,12 @@ def test_time_to_accuracy_counts_minutes_and_scenes_of_the_steps():
     loss = {"steps": [10, 20, 30], "timestamps": [f"2026-01-01T00:0{m}:00" for m in (0, 1, 4)]}
     assert time_to_accuracy.minutes_of(loss, 30) == pytest.approx(6.0)
     stages = [{"until": 10, "batch_size": 8}, {"until": 30}]
-    config = {"stages": stages, "stop_after_steps": 30, **dict.fromkeys(ENTRIES), "batch_size": 2}
+    config = {
+        "stages": stages,
+        "stop_after_steps": 30,
+        **dict.fromkeys(of_stage()),
+        "batch_size": 2,
+    }
     assert [time_to_accuracy.scenes_after(config, step) for step in (5, 10, 20)] == [40, 80, 100]
 
 
