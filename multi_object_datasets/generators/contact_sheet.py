@@ -1,4 +1,4 @@
-"""Draws a contact sheet of generated scenes: two rows of pictures, each above their label maps.
+"""Draws a contact sheet of generated scenes: two rows of images, each above their label maps.
 
 python -m multi_object_datasets.generators.contact_sheet NAME FILE.png [--variant V]
 """
@@ -19,23 +19,23 @@ BORDER = 2
 CELL = 128  # Pixels that a scene is brought to, as nearly as whole factors allow.
 
 
-def _fit(picture):
+def _fit(image):
     """Enlarges or reduces [H, W, C] by a whole factor, to about CELL pixels high."""
-    height, width, channels = picture.shape
+    height, width, channels = image.shape
     if height <= CELL:
-        return picture.repeat(CELL // height, axis=0).repeat(CELL // height, axis=1)
+        return image.repeat(CELL // height, axis=0).repeat(CELL // height, axis=1)
     step = height // CELL + 1
-    blocks = picture.reshape(height // step, step, width // step, step, channels)
+    blocks = image.reshape(height // step, step, width // step, step, channels)
     return blocks.mean(axis=(1, 3))
 
 
-def _bordered(picture):
+def _bordered(image):
     """Adds a grey border on the right and below."""
-    return np.pad(picture, ((0, BORDER), (0, BORDER), (0, 0)), constant_values=0.5)
+    return np.pad(image, ((0, BORDER), (0, BORDER), (0, 0)), constant_values=0.5)
 
 
 def _cells(scene, name):
-    """Returns (picture, coloured label map), [H, W, 3] in [0, 1], for each frame of a scene."""
+    """Returns (image, coloured label map), [H, W, 3] in [0, 1], for each frame of a scene."""
     image, mask = scene["image"], scene["mask"]
     if name == "multi_dsprites":
         mask = mask.transpose(2, 0, 1, 3)  # [L, 64, 64, 1]
