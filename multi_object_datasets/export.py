@@ -7,6 +7,7 @@ the first scenes of FILE: those that are held out of training here. The module `
 shapes. Scenes are written as they are read, so that a file may be larger than memory.
 """
 
+import contextlib
 import pathlib
 import shutil
 import sys
@@ -130,7 +131,8 @@ def export(path, kind, out, held_out=320):
     except OSError as error:
         raise DatasetError(f"cannot write {out}: {error.strerror or error}") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # Of a folder that is none.
+            partial.unlink(missing_ok=True)
 
 
 def _write(scenes, writer, held_out):

@@ -50,8 +50,8 @@ def scene_format(path, like=None):
 
     Args:
       path: HDF5 file.
-      like: SceneFormat of the data set that it should be of, whose order the features take; images
-        need the same channels and frames, but may have any size and number of entities.
+      like: SceneFormat of the data set that it should be of: images need the same channels and
+        frames, but may have any size, any number of entities and any features.
 
     Raises:
       DatasetError: it has another layout, or `like` is of other images.
@@ -72,8 +72,6 @@ def scene_format(path, like=None):
                 f"{path}: not scenes of {like.name}: {IMAGES} are {'x'.join(map(str, image))}, "
                 f"wanted {'x'.join(map(str, wanted))} but for the size"
             )
-        first = [name for name in like.features if name in shapes]
-        shapes = {name: shapes[name] for name in dict.fromkeys([*first, *shapes])}
     return SceneFormat("hdf5", {name: Feature(shapes[name], kinds[name]) for name in shapes})
 
 

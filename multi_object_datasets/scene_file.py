@@ -58,7 +58,7 @@ class SceneFile(NamedTuple):
 
     def settings(self):
         """Returns a string of what packed scenes depend on, other than the files."""
-        features = {name: feature.shape for name, feature in self.scene_format.features.items()}
+        features = {name: f.shape for name, f in sorted(self.scene_format.features.items())}
         return f"{features}, {self.image_dim}, {self.crop_region}"
 
     def scenes(self, progress=None):

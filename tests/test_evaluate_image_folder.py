@@ -28,7 +28,7 @@ def folder(tmp_path):
 def test_a_shipped_model_scores_masks_without_factors_on_a_terminal_of_ascii(tmp_path, folder):
     out = tmp_path / "figures.json"
     words = ["evaluate", "with", "tetrominoes_fast", f"data.path={folder}", f"out={out}"]
-    words += ["data.constructor=iodine.modules.data.ImageFolder", "seed=0", "data.held_out=1.0"]
+    words += ["data.constructor=iodine.modules.data.ImageFolder", "seed=0", "data.held_out=1"]
     process = tiny.start(*words, environment={"PYTHONIOENCODING": "ascii"})
     stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stderr

@@ -242,12 +242,10 @@ class ImageFolder(SceneDataset):
     @property
     def share(self):
         """Share of the images that is held out."""
-        if isinstance(self.held_out, float):
-            return self.held_out
-        return HELD_OUT_SHARE if self.held_out else 0.0
+        return float(self.held_out) if self.held_out <= 1 else HELD_OUT_SHARE
 
     def _check_held_out(self):
-        if not (isinstance(self.held_out, float) and 0 < self.held_out <= 1):
+        if not isinstance(self.held_out, (int, float)) or not 0 < self.held_out <= 1:
             super()._check_held_out()
 
     def provenance(self):
@@ -281,7 +279,7 @@ class ImageFolder(SceneDataset):
             return np.zeros(total, bool)
         print(
             f"{self.path}: {count} of its {total} images are held out for testing "
-            f"(data.held_out={self.share}; 1.0 tests on all)",
+            f"(data.held_out={self.share}; 1 tests on all)",
             file=sys.stderr,
         )
         return chosen

@@ -109,7 +109,7 @@ class SceneDataset:
 
     def _check_held_out(self):
         """Raises UserError unless `held_out` is a number of scenes."""
-        self.held_out = as_whole_number(self.held_out)
+        self.held_out = as_whole_number(self.held_out)  # Sacred reads 3e2 as a float.
         if not isinstance(self.held_out, int) or self.held_out < 0:
             raise UserError(f"data.held_out must be a number of scenes, not {self.held_out}")
 
