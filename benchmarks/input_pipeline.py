@@ -6,7 +6,6 @@ All on one core, and all from the same files in one run: scenes of the parity fi
 repeated. The columns:
 - plain loop: `tf.io.parse_single_example` of one-byte strings, crop, resize and batch, as the
   reference reads;
-- stream: `datasets.cache=False`, the same without a cache but with this project's parser;
 - packed: training batches from the packed file, shuffled over the whole set;
 - ratio: packed over plain loop;
 - packing: the rate at which a file is packed, once.
@@ -102,7 +101,7 @@ def rate(batches, batch_size, seconds):
 
 
 def measure(constructor, serialised, repeats, batch_size, seconds):
-    """Returns the rates of plain loop, stream, packed and packing, each the median of three.
+    """Returns the rates of plain loop, packed and packing; the first two are medians of three.
 
     Args:
       constructor: data set of `iodine.modules.data`.
@@ -117,7 +116,6 @@ def measure(constructor, serialised, repeats, batch_size, seconds):
             for record in serialised * repeats:
                 writer.write(record)
         packed = constructor(path, batch_size)
-        stream = constructor(path, batch_size, cache=False, shuffle_buffer=8)
         source = SceneFile(path, packed.scene_format, packed.image_dim, packed.crop_region)
         start = time.perf_counter()
         num_scenes = len(pack.open_scenes(source))
@@ -125,11 +123,7 @@ def measure(constructor, serialised, repeats, batch_size, seconds):
         rates = [
             [
                 rate(batches(), packed.batch_size, seconds)
-                for batches in (
-                    lambda: plain_loop(packed),
-                    lambda: stream("train"),
-                    lambda: packed("train"),
-                )
+                for batches in (lambda: plain_loop(packed), lambda: packed("train"))
             ]
             for _ in range(3)
         ]
@@ -155,12 +149,11 @@ def main():
         "objects_room": (datasets.ObjectsRoom, [room], 512, 16),
         "shapes": (datasets.Shapes, [shape_scene], 2048, 128),
     }
-    print(f"images/s on one core{'':9}plain loop   stream   packed  ratio  packing", flush=True)
+    print(f"images/s on one core{'':9}plain loop   packed  ratio  packing", flush=True)
     for name, case in cases.items():
-        plain, stream, packed, packing = measure(*case, seconds)
+        plain, packed, packing = measure(*case, seconds)
         print(
-            f"{name:<28}{plain:>11.1f}{stream:>9.0f}{packed:>9.0f}{packed / plain:>7.0f}"
-            f"{packing:>9.0f}",
+            f"{name:<28}{plain:>11.1f}{packed:>9.0f}{packed / plain:>7.0f}{packing:>9.0f}",
             flush=True,
         )
 

@@ -3,7 +3,7 @@
 from iodine.errors import UserError
 from iodine.main import build
 from multi_object_datasets import generate
-from multi_object_datasets.generators.balls import NUM_BALLS
+from multi_object_datasets.balls import NUM_BALLS
 
 # What generalization leaves out: red balls in the left half, green spheres, the red square piece.
 COMBINATIONS = {

@@ -12,8 +12,9 @@ from multi_object_datasets import scene_format as scenes
 
 COMPRESSION_TYPE = "GZIP"
 IMAGE_SIZE = [14, 14]
-# The background, then the balls.
-MAX_NUM_ENTITIES = {"standard": 4, "crowded": 6, "single": 2, "sequences": 4}
+NUM_BALLS = {"standard": 3, "crowded": 5, "single": 1, "sequences": 3}
+VARIANTS = tuple(NUM_BALLS)
+MAX_NUM_ENTITIES = {variant: 1 + balls for variant, balls in NUM_BALLS.items()}
 SEQUENCE_LENGTH = 16
 BYTE_FEATURES = ["mask", "image"]
 

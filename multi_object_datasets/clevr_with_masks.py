@@ -14,7 +14,10 @@ from multi_object_datasets import scene_format as scenes
 
 COMPRESSION_TYPE = "GZIP"
 IMAGE_SIZE = [240, 320]
-MAX_NUM_ENTITIES = 11  # The background, then up to ten objects.
+# (fewest, most). The paper trains on scenes such as clevr6; clevr6_coarse is rendered coarsely.
+NUM_OBJECTS = {"clevr": (3, 10), "clevr6": (3, 6), "clevr6_coarse": (3, 6)}
+VARIANTS = tuple(NUM_OBJECTS)
+MAX_NUM_ENTITIES = 11  # The background, then up to ten objects, in all variants' files.
 # What the paper cuts out and resizes.
 USUAL_CROP_REGION = ((29, 221), (64, 256))
 USUAL_IMAGE_DIM = (128, 128)

@@ -34,7 +34,7 @@ def load(split, path=None):
         with gzip or not; "mnist" for the file that Keras downloads; None for the shipped ones.
 
     Returns:
-      (pictures [N, 28, 28] uint8, white on black; labels [N] uint8).
+      (images [N, 28, 28] uint8, white on black; labels [N] uint8).
 
     Raises:
       DatasetError: there is no such file, it cannot be downloaded, it is neither of these, or it is
@@ -58,17 +58,17 @@ def load(split, path=None):
     return _checked(*arrays, SHIPPED if path is None else path)
 
 
-def _checked(pictures, labels, path):
-    """Returns pictures and labels; raises a DatasetError unless they are digits."""
-    shapes_fit = pictures.shape == (len(labels), SIZE, SIZE) and labels.ndim == 1 and len(labels)
-    if not shapes_fit or pictures.dtype != np.uint8 or labels.dtype.kind not in "iu":
+def _checked(images, labels, path):
+    """Returns images and labels; raises a DatasetError unless they are digits."""
+    shapes_fit = images.shape == (len(labels), SIZE, SIZE) and labels.ndim == 1 and len(labels)
+    if not shapes_fit or images.dtype != np.uint8 or labels.dtype.kind not in "iu":
         raise DatasetError(
-            f"{path}: not digits: pictures {list(pictures.shape)} {pictures.dtype} and labels "
+            f"{path}: not digits: images {list(images.shape)} {images.dtype} and labels "
             f"{list(labels.shape)} {labels.dtype}, wanted [N, {SIZE}, {SIZE}] uint8 and [N] integer"
         )
     if labels.min() < 0 or labels.max() > 9:
         raise DatasetError(f"{path}: not digits: labels from {labels.min()} to {labels.max()}")
-    return pictures, labels.astype(np.uint8)
+    return images, labels.astype(np.uint8)
 
 
 def _read_npz(path, split):
@@ -87,8 +87,8 @@ def _read_idx(path, split):
     if not path.is_dir():
         _read_idx_array(path)  # Says what is wrong with the file that was named.
     begin = _IDX_NAMES[split]
-    pictures, labels = f"{begin}-images-idx3-ubyte", f"{begin}-labels-idx1-ubyte"
-    return tuple(_read_idx_array(_plain_or_gzip(folder / name)) for name in (pictures, labels))
+    images, labels = f"{begin}-images-idx3-ubyte", f"{begin}-labels-idx1-ubyte"
+    return tuple(_read_idx_array(_plain_or_gzip(folder / name)) for name in (images, labels))
 
 
 def _plain_or_gzip(path):

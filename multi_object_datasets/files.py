@@ -16,9 +16,11 @@ _OWN_SUFFIXES = (".packed", ".partial", ".lock", ".parts")
 def expand(path):
     """Returns the files that a path names.
 
+    Brackets in the names of folders and files that exist are no part of a glob.
+
     Args:
-      path: a file, a glob such as "cater_with_masks_train.tfrecords-*", or a list of these; `~` is
-        the user's home. A file need not exist, a glob has to match.
+      path: a file, a glob such as "scenes.tfrecords-*", or a list of these; `~` is the user's
+        home. A file need not exist, a glob has to match.
 
     Returns:
       List of paths as strings, those of a glob in the order of their names.
@@ -31,12 +33,24 @@ def expand(path):
             raise DatasetError("no file to read: the list of paths is empty")
         return [file for entry in path for file in expand(entry)]
     path = expand_home(path)
-    if os.path.exists(path) or not glob.has_magic(path):
+    folder, pattern = _split_at_the_first_pattern(path)
+    if not glob.has_magic(pattern):
         return [path]
-    files = sorted(file for file in glob.glob(path) if not file.endswith(_OWN_SUFFIXES))
-    if not files:
-        raise DatasetError(f"{path}: no file has such a name")
-    return files
+    # Where "photo [1]*" matches nothing as a glob, its brackets are just brackets.
+    for attempt in (pattern, pattern.replace("[", "[[]")):
+        found = sorted(glob.glob(os.path.join(glob.escape(folder), attempt)))
+        found = [file for file in found if not file.endswith(_OWN_SUFFIXES)]
+        if found:
+            return found
+    raise DatasetError(f"{path}: no file has such a name")
+
+
+def _split_at_the_first_pattern(path):
+    """Splits a path into the leading part that exists as it is written, and the rest."""
+    folder, rest = "", list(pathlib.Path(path).parts)
+    while rest and os.path.exists(os.path.join(folder, rest[0])):
+        folder = os.path.join(folder, rest.pop(0))
+    return folder, os.path.join("", *rest)
 
 
 def expand_home(path):

@@ -2,8 +2,9 @@
 
 from multi_object_datasets import (
     balls,
-    cater_with_masks,
     clevr_with_masks,
+    files,
+    hdf5,
     multi_dsprites,
     multi_mnist,
     objects_room,
@@ -20,7 +21,6 @@ KNOWN_FORMATS = sorted(
         clevr_with_masks.SCENE_FORMAT,
         shapes.SCENE_FORMAT,
         *balls.SCENE_FORMATS.values(),
-        cater_with_masks.SCENE_FORMAT,
         *multi_dsprites.SCENE_FORMATS.values(),
         *multi_mnist.SCENE_FORMATS.values(),
         *objects_room.SCENE_FORMATS.values(),
@@ -30,11 +30,14 @@ KNOWN_FORMATS = sorted(
 
 
 def recognise(path):
-    """Returns the SceneFormat of a known data set that the file's first scene has.
+    """Returns the SceneFormat of the first scene: a known data set's, or that of an HDF5 file.
 
     Raises:
       DatasetError: the file is damaged, or its scenes are of no known format.
     """
+    first = files.expand(path)[0]
+    if hdf5.is_hdf5(first):
+        return hdf5.scene_format(first)
     file, number, record = next(records.read_numbered_records(path))
     found = _matching_format(record)
     if found is None:
@@ -42,17 +45,26 @@ def recognise(path):
     return found
 
 
-def read_scenes(path, scene_format, progress=None):
-    """Yields the scenes of a file as dicts of arrays, see `read_numbered_scenes`."""
-    for _, _, scene in read_numbered_scenes(path, scene_format, progress):
+def read_scenes(path, progress=None):
+    """Yields the scenes of a file, of whatever known data set, as dicts of NumPy arrays.
+
+    The features and their shapes are those that the data set's module tells.
+
+    Args:
+      path, progress: as for `read_numbered_scenes`.
+
+    Raises:
+      DatasetError: as `recognise` and `read_numbered_scenes` do.
+    """
+    for _, _, scene in read_numbered_scenes(path, recognise(path), progress):
         yield scene
 
 
 def read_numbered_scenes(path, scene_format, progress=None):
-    """Yields (file, number of the record in it, scene as a dict of arrays).
+    """Yields (file, number of the scene in it, scene as a dict of arrays).
 
     Args:
-      path: TFRecord file, glob or list of these, see `files.expand`.
+      path: TFRecord or HDF5 file, glob or list of these, see `files.expand`.
       scene_format: their SceneFormat.
       progress: text for a progress bar, None for none.
 
@@ -60,16 +72,26 @@ def read_numbered_scenes(path, scene_format, progress=None):
       DatasetError: a file is damaged, or a scene in it has another format; names the file, the
         record, counted from 0, and the known format that the scene has.
     """
-    for file, number, record in records.read_numbered_records(path, progress=progress):
+    for file in files.expand(path):
+        if hdf5.is_hdf5(file):
+            scenes = enumerate(hdf5.read_scenes(file, scene_format, progress))
+        else:
+            scenes = _parsed_records(file, scene_format, progress)
+        for number, scene in scenes:
+            yield file, number, scene
+
+
+def _parsed_records(file, scene_format, progress):
+    """Yields (number, scene) of a TFRecord file."""
+    for number, record in enumerate(records.read_records(file, progress=progress)):
         try:
-            scene = scene_format.parse(record)
+            yield number, scene_format.parse(record)
         except ValueError as error:
             found = _matching_format(record)
             hint = f" (it is a scene of {found.name})" if found else ""
             raise DatasetError(
                 f"{file}: record {number}: not a scene of {scene_format.name}{hint}: {error}"
             ) from None
-        yield file, number, scene
 
 
 def _matching_format(record):

@@ -1,100 +1,30 @@
 """Generates scenes like the published ones, in the published file format.
 
-    python -m multi_object_datasets.generate NAME --num-examples N --seed S --out FILE
+    python -m multi_object_datasets.generate NAME --num-scenes N --seed S --out FILE
 
 The same seed gives the same bytes, whatever the number of workers. An interrupted generation keeps
 its finished parts in FILE.parts and continues from them; FILE itself appears only when it is whole.
+With --shard I/N each of N machines draws a part of the whole, FILE-I-of-N.
 """
 
-import concurrent.futures
 import contextlib
 import gzip
 import json
-import os
 import pathlib
-import pickle
 import shutil
-import struct
-import subprocess
 import sys
-import threading
+import time
 
-import tqdm
-
-from multi_object_datasets import files, generators, records
-from multi_object_datasets.arguments import Parser
+from multi_object_datasets import files, generators
+from multi_object_datasets.arguments import Parser, open_closed_streams
 from multi_object_datasets.cpus import available_cpus
 from multi_object_datasets.digits import DOWNLOAD
 from multi_object_datasets.errors import DatasetError
-from multi_object_datasets.generators.worker import SPLITS
+from multi_object_datasets.generators import example, pool
+from multi_object_datasets.generators.worker import SPLITS, scene_rng
+from multi_object_datasets.progress import bar, on_terminal
 
-
-class _Worker:
-    """A worker process; `draw` asks it for scenes."""
-
-    def __init__(self):
-        root = str(pathlib.Path(__file__).resolve().parent.parent)
-        path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "multi_object_datasets.generators.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # Ctrl-C is for this process alone, which then ends its workers.
-            start_new_session=True,
-            # Draws with one core: the others have workers of their own.
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        )
-
-    def draw(self, request):
-        """Returns the scenes of a request, serialised; raises the worker's DatasetError."""
-        try:
-            pickle.dump(request, self._process.stdin)
-            self._process.stdin.flush()
-            reply = pickle.load(self._process.stdout)
-        except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
-            raise DatasetError(
-                f"a worker process of the {request['name']} generator ended "
-                f"(exit code {self._process.wait()}); "
-                "the same command continues from the finished parts"
-            ) from error
-        if isinstance(reply, DatasetError):
-            raise reply
-        return reply
-
-    def close(self):
-        self._process.kill()
-        self._process.wait()
-        with contextlib.suppress(BrokenPipeError):  # Of a request that it died before reading.
-            self._process.stdin.close()
-        self._process.stdout.close()
-
-
-def _write_part(part, scenes):
-    """Writes a GZIP TFRecord file under a temporary name and renames it when it is whole."""
-    temporary = part.with_suffix(".partial")
-    with open(temporary, "wb") as file:
-        # Without file name and time in its header, for the same scenes to give the same bytes.
-        with gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as stream:
-            for scene in scenes:
-                length = struct.pack("<Q", len(scene))
-                for data in (length, scene):
-                    stream.write(data + records.masked_crc(data))
-        files.sync(file)
-    files.replace(temporary, part)
-
-
-def _is_whole(part, num_scenes):
-    """Returns whether there is a part with so many scenes; says so on stderr of one without."""
-    if not part.exists():
-        return False
-    try:
-        count = sum(1 for _ in records.read_records(part))
-        problem = f"{part}: {count} scenes, not {num_scenes}"
-    except DatasetError as error:
-        count, problem = None, str(error)
-    if count != num_scenes:
-        print(f"{problem}; drawing it again", file=sys.stderr)
-    return count == num_scenes
+_MEASURED = 0.3  # Seconds for which scenes are drawn to estimate how long all take.
 
 
 @contextlib.contextmanager
@@ -125,9 +55,9 @@ def _parts(directory, plan):
 @contextlib.contextmanager
 def _progress(label, done, total):
     """Gives the function that reports progress: a bar on a terminal, else a line for each tenth."""
-    if sys.stderr.isatty():
-        with tqdm.tqdm(desc=label, initial=done, total=total, unit="scene") as bar:
-            yield bar.update
+    if on_terminal():
+        with bar(label=label, initial=done, total=total, unit="scene") as shown:
+            yield shown.update
         return
 
     def update(count):
@@ -140,111 +70,158 @@ def _progress(label, done, total):
     yield update
 
 
-def _draw_parts(missing, requests, workers, update):
-    """Has worker processes draw the missing parts.
+def _check_arguments(num_scenes, seed, split, workers):
+    """Raises a DatasetError for a value that makes no sense."""
+    if split not in SPLITS:
+        raise DatasetError(f"split {split!r} must be one of {', '.join(SPLITS)}")
+    for label, value, least in (
+        ("num_scenes", num_scenes, 1),
+        ("seed", seed, 0),
+        ("workers", workers, 1),
+    ):
+        if value < least:
+            raise DatasetError(f"{label} must be at least {least}, not {value}")
+
+
+def _chunks_of_shard(chunks, index, count):
+    """Returns the part of a list of chunks that one of several machines draws."""
+    if not 0 <= index < count:
+        raise DatasetError(
+            f"shard {index}/{count}: there have to be one or more, and their numbers begin at 0"
+        )
+    if count > len(chunks):
+        raise DatasetError(
+            f"shard {index}/{count}: these scenes make {len(chunks)} parts at most; "
+            "use fewer shards or more scenes"
+        )
+    return chunks[len(chunks) * index // count : len(chunks) * (index + 1) // count]
+
+
+def _draw_missing_parts(requests, workers, label):
+    """Has those parts drawn that are not there yet.
 
     Args:
-      missing: the parts to draw.
       requests: {part: request}.
       workers: number of processes.
-      update: called with the number of scenes of each part when it is written.
+      label: text for the progress.
     """
-    local, started = threading.local(), []
+    counts = {part: request["stop"] - request["start"] for part, request in requests.items()}
+    missing = [part for part in requests if not pool.is_whole(part, counts[part])]
+    total = sum(counts.values())
+    done = total - sum(counts[part] for part in missing)
+    with _progress(label, done, total) as update:
+        if missing:
+            pool.draw_parts(missing, requests, workers, update)
 
-    def draw(part):
-        if not hasattr(local, "worker"):
-            local.worker = _Worker()
-            started.append(local.worker)
-        request = requests[part]
-        _write_part(part, local.worker.draw(request))
-        return request["stop"] - request["start"]
 
-    pool = concurrent.futures.ThreadPoolExecutor(min(workers, len(missing)))
-    try:
-        for future in concurrent.futures.as_completed([pool.submit(draw, p) for p in missing]):
-            update(future.result())
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for worker in started:
-            worker.close()
+def _join(parts, whole, path):
+    """Joins parts to one file, under a temporary name until it is whole, and removes them."""
+    # Gzip files one after the other are a gzip file.
+    with open(whole, "wb") as target:
+        for part in parts:
+            with open(part, "rb") as source:
+                shutil.copyfileobj(source, target)
+        files.sync(target)
+    if path.exists():
+        raise DatasetError(
+            f"{path} was made by someone else meanwhile; parts are in {whole.parent}"
+        )
+    files.replace(whole, path)
+    for part in parts:
+        part.unlink()
+
+
+def estimated_seconds(name, num_scenes, variant=None, split="train", workers=None):
+    """Returns how long a generation takes, by drawing some of its scenes.
+
+    Args:
+      name, num_scenes, variant, split, workers: as for `generate`.
+    """
+    module, variant = generators.load(name, variant)
+    sources = generators.load_sources(name, split)
+    count, start = 0, time.perf_counter()
+    while count == 0 or time.perf_counter() - start < _MEASURED:
+        gzip.compress(example.encode(module.scene(scene_rng(0, split, count), variant, **sources)))
+        count += 1
+    seconds = (time.perf_counter() - start) / count
+    return seconds * num_scenes / (workers or available_cpus())
 
 
 def generate(
-    name, num_examples, seed, path, split="train", variant=None, workers=None, digits=None
+    name,
+    num_scenes,
+    seed,
+    path,
+    split="train",
+    variant=None,
+    workers=None,
+    digits=None,
+    shard=None,
 ):
     """Generates a file of scenes.
 
     Args:
       name: data set, one of `generators.NAMES`.
-      num_examples: number of scenes.
+      num_scenes: number of scenes, of all shards together.
       seed: non-negative int; scene i is a function of (name, variant, seed, split, i).
       path: file to write, GZIP TFRecords as published; must not exist yet; `~` is the home.
       split: "train" or "test": the two draw from seeds apart.
       variant: one of the data set's variants, default its first.
       workers: number of processes, default the number of CPUs that this process may use.
       digits: where multi_mnist's digits come from, see `digits.load`; default the shipped ones.
+      shard: (i, n) draws the i-th of n parts alone, counted from 0, into PATH-i-of-n with five
+        digits each. The parts one after the other are the bytes of the whole file.
 
     Raises:
       DatasetError: bad arguments, `path` exists, its parts belong to other arguments, or the digits
         cannot be read.
     """
     module, variant = generators.load(name, variant)
-    if split not in SPLITS:
-        raise DatasetError(f"split {split!r} must be one of {', '.join(SPLITS)}")
     workers = available_cpus() if workers is None else workers
-    for label, value, least in (
-        ("num_examples", num_examples, 1),
-        ("seed", seed, 0),
-        ("workers", workers, 1),
-    ):
-        if value < least:
-            raise DatasetError(f"{label} must be at least {least}, not {value}")
+    _check_arguments(num_scenes, seed, split, workers)
     path = pathlib.Path(path).expanduser()
+    chunks = [
+        (start, min(start + module.CHUNK_SIZE, num_scenes))
+        for start in range(0, num_scenes, module.CHUNK_SIZE)
+    ]
+    if shard is not None:
+        chunks = _chunks_of_shard(chunks, *shard)
+        path = path.with_name("{}-{:05d}-of-{:05d}".format(path.name, *shard))
     if path.exists():
         raise DatasetError(f"{path} exists; remove it or give another name")
-
-    generators.load_sources(name, split, digits)  # Fails here, not in each worker.
     scenes = {"name": name, "variant": variant, "seed": seed, "split": split}
     if digits is not None:
-        scenes["digits"] = digits if digits == DOWNLOAD else os.path.abspath(digits)
+        is_file = digits != DOWNLOAD
+        scenes["digits"] = str(pathlib.Path(digits).expanduser().absolute()) if is_file else digits
+    generators.load_sources(name, split, scenes.get("digits"))  # For its errors.
+    plan = {**scenes, "num_scenes": num_scenes, "shard": shard and list(shard)}
     directory = path.with_name(path.name + ".parts")
     try:
-        with _parts(directory, {**scenes, "num_examples": num_examples}):
-            requests = {}
-            for start in range(0, num_examples, module.CHUNK_SIZE):
-                stop = min(start + module.CHUNK_SIZE, num_examples)
-                part = directory / f"{start:09d}.tfrecords"
-                requests[part] = {**scenes, "start": start, "stop": stop}
-            counts = {part: r["stop"] - r["start"] for part, r in requests.items()}
-            missing = [part for part in requests if not _is_whole(part, counts[part])]
-            done = num_examples - sum(counts[part] for part in missing)
-            with _progress(path.name, done, num_examples) as update:
-                if missing:
-                    _draw_parts(missing, requests, workers, update)
-            # Gzip files one after the other are a gzip file.
-            whole = directory / "whole"
-            with open(whole, "wb") as target:
-                for part in requests:
-                    with open(part, "rb") as source:
-                        shutil.copyfileobj(source, target)
-                files.sync(target)
-            if path.exists():
-                raise DatasetError(
-                    f"{path} was made by someone else meanwhile; parts are in {directory}"
-                )
-            files.replace(whole, path)
-            for part in requests:
-                part.unlink()
+        with _parts(directory, plan):
+            requests = {
+                directory / f"{start:09d}.tfrecords": {**scenes, "start": start, "stop": stop}
+                for start, stop in chunks
+            }
+            _draw_missing_parts(requests, workers, path.name)
+            _join(requests, directory / "whole", path)
     except OSError as error:
         raise DatasetError(f"cannot write {path}: {error}") from error
 
 
+def _shard(text):
+    """Returns (I, N) of the text I/N."""
+    index, count = text.split("/")
+    return int(index), int(count)
+
+
 def main(argv=None):
+    """Generates the file that the command line asks for; returns the exit code."""
+    open_closed_streams()
     parser = Parser(
         prog="python -m multi_object_datasets.generate", description=__doc__.split("\n")[0]
     )
     parser.add_argument("name", metavar="NAME", help=", ".join(generators.NAMES))
-    parser.add_argument("--num-examples", type=int, required=True, metavar="N")
+    parser.add_argument("--num-scenes", type=int, required=True, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="S")
     parser.add_argument("--out", required=True, metavar="FILE", dest="path")
     parser.add_argument("--split", default="train", help="train or test: seeds apart")
@@ -256,6 +233,12 @@ def main(argv=None):
         "download them; default: those that are shipped",
     )
     parser.add_argument("--workers", type=int, metavar="W", help="default: number of CPUs")
+    parser.add_argument(
+        "--shard",
+        type=_shard,
+        metavar="I/N",
+        help="draw part I of N alone, counted from 0, into FILE-I-of-N",
+    )
     try:
         generate(**vars(parser.parse_args(argv)))
     except DatasetError as error:

@@ -1,29 +1,29 @@
-"""A folder of anyone's own pictures as something to pack, with label maps as masks if there are."""
+"""A folder of anyone's own images as something to pack, with label maps as masks if there are."""
 
 import hashlib
 import sys
 from typing import NamedTuple
 
 import numpy as np
-import tqdm
 from PIL import Image
 
 from multi_object_datasets import image_files, image_ops
 from multi_object_datasets.errors import DatasetError
+from multi_object_datasets.progress import bar
 
 
-class PictureFolder(NamedTuple):
+class ImageFolder(NamedTuple):
     """A folder of PNG and JPEG files of any size, read in the order of their names.
 
     The masks of NAME.png or NAME.jpg are in NAME_mask.png, as grey values or palette indices: 0 for
     the background, 1, 2, ... for the objects; 0 and 255 alone are the background and one object.
-    Either all pictures have masks or none.
+    Either all images have masks or none.
 
     Attributes:
       path: the folder.
-      image_dim: (height, width) that all pictures are resized to, averaging where they shrink.
+      image_dim: (height, width) that all images are resized to, averaging where they shrink.
       crop_region: ((top, bottom), (left, right)) to keep before resizing; None keeps all.
-      framing: how a picture of another ratio of sides is brought to it, see `image_files.frame`.
+      framing: how an image of another ratio of sides is brought to it, see `image_files.frame`.
       on_error: what to do with a file that cannot be used, "raise" an error or "skip" it with a
         line on stderr.
     """
@@ -44,10 +44,13 @@ class PictureFolder(NamedTuple):
 
     def settings(self):
         """Returns a string of what packed scenes depend on, other than the files."""
-        return f"pictures, {', '.join(map(str, self[1:]))}"
+        return f"images, {', '.join(map(str, self[1:]))}"
 
     def scenes(self, progress=None):
         """Yields packed scenes: dicts of image, with masks also of labels [H, W] and visibility.
+
+        place: uint32, a hash of the image file's content. As it does not depend on the other files
+        of the folder, it may decide what is done with the image for ever.
 
         Raises:
           DatasetError: names the file that cannot be used; or there is none.
@@ -56,48 +59,49 @@ class PictureFolder(NamedTuple):
         num_entities = max(map(self._num_labels, masks.values()), default=0)
         number = 0
         files = [file for file in self._files() if not image_files.is_mask(file)]
-        # disable=None: a bar on a terminal only.
-        for file in tqdm.tqdm(files, progress, disable=None if progress else True):
+        for file in bar(files, progress):
             try:
                 yield self._scene(file, masks, num_entities)
                 number += 1
             except DatasetError as error:
                 self._leave_out(error)
         if number == 0:
-            raise DatasetError(f"{self.path}: none of its pictures can be used")
+            raise DatasetError(f"{self.path}: none of its images can be used")
 
     def _scene(self, file, masks, num_entities):
-        """Returns the packed scene of a picture."""
+        """Returns the packed scene of an image."""
         framing = (file, self.image_dim, self.crop_region, self.framing)
-        picture = image_files.open_picture(file)
-        scene = {"image": np.asarray(image_files.frame(picture, *framing, Image.BILINEAR))}
+        image = image_files.open_image(file)
+        scene = {"image": np.asarray(image_files.frame(image, *framing, Image.BILINEAR))}
         if masks:
             if file.stem not in masks:
                 raise DatasetError(f"{file}: there is no mask {file.stem}_mask.png")
             mask = Image.fromarray(_labels(masks[file.stem]))
-            if mask.size != picture.size:
+            if mask.size != image.size:
                 raise DatasetError(f"{file}: its mask {masks[file.stem].name} has another size")
             scene["labels"] = np.asarray(image_files.frame(mask, *framing, Image.NEAREST))
             seen = np.isin(np.arange(num_entities), scene["labels"])
             scene["visibility"] = seen.astype(np.float32)
+        digest = hashlib.blake2b(file.read_bytes(), digest_size=4).digest()
+        scene["place"] = np.frombuffer(digest, "<u4")[0]
         return scene
 
     def _files(self):
-        """Returns the paths of pictures and masks, in order."""
-        image_files.picture_paths(self.path)  # For its errors.
+        """Returns the paths of images and masks, in order."""
+        image_files.image_paths(self.path)  # For its errors.
         return image_files.folder_files(self.path)
 
     def _masks(self):
-        """Returns {picture's name without suffix: path of its mask}."""
+        """Returns {image's name without suffix: path of its mask}."""
         files = self._files()
         stems = {file.stem for file in files if not image_files.is_mask(file)}
         masks = {}
         for mask in filter(image_files.is_mask, files):
-            stem = image_files.picture_of_mask(mask)
+            stem = image_files.image_of_mask(mask)
             if mask.suffix.lower() != ".png":
                 self._leave_out(f"{mask}: a mask has to be a PNG file, others blur its labels")
             elif stem not in stems:
-                self._leave_out(f"{mask}: there is no picture {stem}.png or .jpg to this mask")
+                self._leave_out(f"{mask}: there is no image {stem}.png or .jpg to this mask")
             else:
                 masks[stem] = mask
         return masks

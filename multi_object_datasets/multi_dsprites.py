@@ -6,14 +6,15 @@ from multi_object_datasets import scene_format as scenes
 
 COMPRESSION_TYPE = "GZIP"
 IMAGE_SIZE = [64, 64]
-# The background, then the sprites.
-MAX_NUM_ENTITIES = {
-    "binarized": 4,
-    "colored_on_grayscale": 6,
-    "colored_on_black": 6,  # The sprites of colored_on_grayscale in front of black.
-    "colored_on_colored": 5,
-    "binarized_few": 3,  # As binarized, but with no, one or two sprites: to learn to count.
+NUM_SPRITES = {  # (fewest, most)
+    "colored_on_grayscale": (2, 5),
+    "colored_on_black": (2, 5),  # The sprites of colored_on_grayscale in front of black.
+    "colored_on_colored": (1, 4),
+    "binarized": (2, 3),
+    "binarized_few": (0, 2),  # As binarized, but of other counts: to learn to count.
 }
+VARIANTS = tuple(NUM_SPRITES)
+MAX_NUM_ENTITIES = {variant: 1 + most for variant, (_, most) in NUM_SPRITES.items()}
 BYTE_FEATURES = ["mask", "image"]
 
 

@@ -2,7 +2,7 @@
 
 `dataset` gives dicts of image [S, S, 1] and mask [3, S, S, 1] uint8 (a mask is 0 or 255), S being
 50, 64 of variant "small", or 32 of "textured", which has one digit, of stripes on other stripes;
-label (0 to 9), scale (side of the digit's picture by MNIST's 28 pixels), x and y (its centre, from
+label (0 to 9), scale (side of the digit's image by MNIST's 28 pixels), x and y (its centre, from
 0 at the left and the top to 1) and visibility [3] float32. The background comes first; what the
 scene does not have is zero, so that the digits are as many as the sum of visibility less one.
 """
@@ -13,7 +13,9 @@ from multi_object_datasets import scene_format as scenes
 
 COMPRESSION_TYPE = "GZIP"
 IMAGE_SIZE = {"standard": [50, 50], "small": [64, 64], "textured": [32, 32]}
-MAX_NUM_ENTITIES = 3  # The background, then up to two digits.
+VARIANTS = tuple(IMAGE_SIZE)
+MAX_NUM_DIGITS = 2
+MAX_NUM_ENTITIES = 1 + MAX_NUM_DIGITS
 BYTE_FEATURES = ["mask", "image"]
 FLOAT_FEATURES = ("label", "scale", "x", "y", "visibility")
 

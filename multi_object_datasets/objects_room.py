@@ -6,16 +6,19 @@ from multi_object_datasets import scene_format as scenes
 
 COMPRESSION_TYPE = "GZIP"
 IMAGE_SIZE = [64, 64]
-# Sky, floor and two halves of the walls, then the objects. "sequences" is no published variant: it
-# holds scenes of "train" in SEQUENCE_LENGTH frames of a moving camera.
-MAX_NUM_ENTITIES = {
-    "train": 7,
-    "six_objects": 10,
-    "empty_room": 4,
-    "identical_color": 10,
-    "sequences": 7,
+NUM_OBJECTS = {  # (fewest, most)
+    "train": (3, 3),
+    "six_objects": (6, 6),
+    "empty_room": (0, 0),
+    "identical_color": (4, 6),
+    # No published variant: scenes of "train" in SEQUENCE_LENGTH frames of a moving camera.
+    "sequences": (3, 3),
 }
-NUM_BACKGROUND_ENTITIES = 4
+VARIANTS = tuple(NUM_OBJECTS)
+NUM_BACKGROUND_ENTITIES = 4  # Sky, floor and two halves of the walls.
+MAX_NUM_ENTITIES = {
+    variant: NUM_BACKGROUND_ENTITIES + most for variant, (_, most) in NUM_OBJECTS.items()
+}
 SEQUENCE_LENGTH = 16
 BYTE_FEATURES = ["mask", "image"]
 

@@ -15,7 +15,7 @@ import pathlib
 import sys
 
 from multi_object_datasets import clevr_with_masks, files, formats, image_ops, packed_scenes
-from multi_object_datasets.arguments import Parser
+from multi_object_datasets.arguments import Parser, open_closed_streams
 from multi_object_datasets.errors import DatasetError
 from multi_object_datasets.scene_file import SceneFile
 
@@ -55,7 +55,7 @@ def open_scenes(source, directory=None, verify=False):
         raise DatasetError(
             f"{cache}: cannot keep the packed scenes there "
             f"({getattr(error, 'strerror', None) or error}); "
-            "give another directory (data.cache=DIR) or do without (data.cache=False)"
+            "give another directory (data.cache=DIR)"
         ) from None
     return packed
 
@@ -94,11 +94,12 @@ def _pack(source, cache, identity):
 
 def main(arguments=None):
     """Packs the files named on the command line; returns the exit code."""
+    open_closed_streams()
     parser = Parser(
         prog="python -m multi_object_datasets.pack",
         description="Pack files of scenes for fast reading. Training does so on first use.",
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="TFRecord file of any data set")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="file of scenes of any data set")
     parser.add_argument(
         "--image-dim",
         nargs=2,

@@ -18,7 +18,7 @@ import numpy as np
 from multi_object_datasets import files
 from multi_object_datasets.errors import DatasetError
 
-_VERSION = 2
+_VERSION = 3
 _HEADER_SIZE = 4096
 
 

@@ -15,10 +15,10 @@ import zlib
 
 import google_crc32c
 import numpy as np
-import tqdm
 
 from multi_object_datasets import files
 from multi_object_datasets.errors import DatasetError
+from multi_object_datasets.progress import bar
 
 _CHUNK = 1 << 20  # Bytes read, and at most decompressed, at a time.
 _MAX_RECORD = 1 << 26  # Bytes; 20 times CLEVR's, and what a length in a foreign file may cost.
@@ -56,15 +56,14 @@ def read_records(path, read_buffer_size=None, progress=None):
     try:
         with (
             open(path, "rb") as file,
-            tqdm.tqdm(
+            bar(
+                label=progress,
                 total=os.fstat(file.fileno()).st_size,
-                desc=progress,
                 unit="B",
                 unit_scale=True,
-                disable=True if progress is None else None,  # None: no bar unless on a terminal.
-            ) as bar,
+            ) as shown,
         ):
-            stream = _open_stream(file, read_buffer_size or _CHUNK, bar.update)
+            stream = _open_stream(file, read_buffer_size or _CHUNK, shown.update)
             while (header := stream.take(12, or_end=True)) is not None:
                 _check_crc(header[:8], header[8:], "the length of the record")
                 (length,) = struct.unpack("<Q", header[:8])

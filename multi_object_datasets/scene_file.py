@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from multi_object_datasets import files, formats, image_ops
+from multi_object_datasets import files, formats, image_ops, stale
 from multi_object_datasets.errors import DatasetError
 from multi_object_datasets.scene_format import SceneFormat
 
@@ -14,7 +14,7 @@ _END = 1 << 20  # Bytes at each end of a file that tell it from others.
 
 
 class SceneFile(NamedTuple):
-    """TFRecord files of scenes, and how their images are cut out.
+    """TFRecord or HDF5 files of scenes, and how their images are cut out.
 
     Attributes:
       path: the file, a glob, or a list of these, see `files.expand`.
@@ -58,7 +58,8 @@ class SceneFile(NamedTuple):
 
     def settings(self):
         """Returns a string of what packed scenes depend on, other than the files."""
-        return f"{self.scene_format.name}, {self.image_dim}, {self.crop_region}"
+        features = {name: f.shape for name, f in sorted(self.scene_format.features.items())}
+        return f"{features}, {self.image_dim}, {self.crop_region}"
 
     def scenes(self, progress=None):
         """Yields packed scenes, dicts of arrays.
@@ -69,9 +70,11 @@ class SceneFile(NamedTuple):
         All other features as in the file.
 
         Raises:
-          DatasetError: names the file and the record that cannot be read.
+          DatasetError: names the file and the record that cannot be read, or a file that is out of
+            date.
           NoLabelMap: likewise, for masks that need `whole_masks`.
         """
+        stale.refuse_stale(self.path, self.scene_format)
         stream = formats.read_numbered_scenes(self.path, self.scene_format, progress)
         for path, number, scene in stream:
             try:

@@ -17,7 +17,7 @@ class Feature(NamedTuple):
 
     Attributes:
       shape: its shape as returned.
-      dtype: np.uint8 (stored as one-byte strings, or one string of bytes) or np.float32.
+      dtype: np.uint8 (stored as one-byte strings) or np.float32.
       stored_axes: if the axes are stored in another order, the stored axis that each returned
         axis comes from.
     """
@@ -40,12 +40,10 @@ class SceneFormat(NamedTuple):
     Attributes:
       name: data set and variant, for messages.
       features: {name: Feature}.
-      whole_strings: whether a uint8 feature is stored as one string, not one for each byte.
     """
 
     name: str
     features: dict
-    whole_strings: bool = False
 
     def parse(self, record):
         """Parses a serialised scene.
@@ -128,8 +126,7 @@ class SceneFormat(NamedTuple):
 
         def description(feature):
             if feature.dtype == np.uint8:
-                shape = [] if self.whole_strings else feature.stored_shape
-                return tf.io.FixedLenFeature(shape, tf.string)
+                return tf.io.FixedLenFeature(feature.stored_shape, tf.string)
             return tf.io.FixedLenFeature(feature.stored_shape, tf.float32)
 
         return {name: description(feature) for name, feature in self.features.items()}

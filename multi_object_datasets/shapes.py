@@ -10,7 +10,9 @@ from multi_object_datasets import scene_format as scenes
 
 COMPRESSION_TYPE = "GZIP"
 IMAGE_SIZE = [28, 28]
-MAX_NUM_ENTITIES = 4  # The background, then three shapes.
+NUM_SHAPES = 3
+MAX_NUM_ENTITIES = 1 + NUM_SHAPES
+VARIANTS = ()
 BYTE_FEATURES = ["mask", "image"]
 
 SCENE_FORMAT = scenes.SceneFormat(

@@ -10,7 +10,10 @@ from multi_object_datasets import scene_format as scenes
 
 COMPRESSION_TYPE = "GZIP"
 IMAGE_SIZE = [35, 35]
-MAX_NUM_ENTITIES = NUM_ENTITIES = 4  # Background first; every scene has all four.
+NUM_PIECES = 3
+# Background first; every scene has all four.
+MAX_NUM_ENTITIES = NUM_ENTITIES = 1 + NUM_PIECES
+VARIANTS = ("standard", "ambiguous")  # The latter, of several decompositions, is ours.
 BYTE_FEATURES = ["mask", "image"]
 
 SCENE_FORMAT = scenes.SceneFormat(

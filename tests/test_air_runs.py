@@ -78,7 +78,7 @@ def test_its_files_of_test_and_training_digits_are_generated_where_they_are_not_
     tmp_path, monkeypatch, capfd
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(datasets.MultiMNIST, "num_examples", {"test": 3, "train": 5})
+    monkeypatch.setattr(datasets.MultiMNIST, "num_scenes", {"test": 3, "train": 5})
     plan = {**get_config("air")["data"], "held_out": 3, "batch_size": 2}
     dataset = build(plan)
     images = np.concatenate([batch["image"] for batch in dataset("test").as_numpy_iterator()])

@@ -75,7 +75,7 @@ def test_it_is_evaluated(dataset):
 
 def test_latents_that_are_all_the_same_are_not_projected(tmp_path, capsys):
     scenes = str(tmp_path / "scenes.tfrecords")
-    generate("tetrominoes", num_examples=4, seed=0, path=scenes, workers=1)
+    generate("tetrominoes", num_scenes=4, seed=0, path=scenes, workers=1)
     config = main.get_config("tetrominoes", {**tiny.UPDATES, "data.path": scenes})
     dataset = main.build(config["data"])
     visualization.visualize(Halves(), dataset, "x/ckpt-1", None, tmp_path / "out", 4, seed=0)

@@ -169,7 +169,7 @@ def test_a_run_of_its_own_is_never_trained_over_and_evaluates(capsys, tmp_path):
 
     # Not the scenes that it was trained on.
     scenes = str(tmp_path / "scenes.tfrecords")
-    generate("tetrominoes", num_examples=2, seed=0, path=scenes, workers=1)
+    generate("tetrominoes", num_scenes=2, seed=0, path=scenes, workers=1)
     trained = {"checkpoint_dir": tmp_path / "c_1", "eval_images": 2, "data__path": scenes}
     code, stdout, _ = run(capsys, "load_checkpoint", *tiny.arguments(**trained))
     assert code == 0

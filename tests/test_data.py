@@ -29,15 +29,14 @@ from multi_object_datasets.scene_file import SceneFile
 from tests.helpers import scene_files
 
 
-@pytest.mark.parametrize("cached", [True, False], ids=["packed", "stream"])
 @pytest.mark.parametrize(
     "case", ["clevr6_small", "multi_dsprites_small", "tetrominoes_small", "tetrominoes_variant"]
 )
-def test_batches_are_the_references(tmp_path, case, cached):
+def test_batches_are_the_references(tmp_path, case):
     plan = json.loads((scene_files.PARITY / case / "case.json").read_text())
     updates = {k: v for k, v in plan["config_updates"].items() if re.match("data|batch_size", k)}
     updates["data.path"] = scene_files.parity_file(case)
-    updates["data.cache"] = str(tmp_path) if cached else False
+    updates["data.cache"] = str(tmp_path)
     dataset = build(get_config(plan["named_config"], updates)["data"])
     with np.load(scene_files.PARITY / case / "golden.npz") as golden:
         golden = {k[5:]: golden[k] for k in golden.files if k.startswith("data/")}
@@ -75,20 +74,18 @@ def assert_close(x, y, atol=0):
     np.testing.assert_allclose(x, y, rtol=0, atol=atol)
 
 
-@pytest.mark.parametrize("cache", [None, False])
 @pytest.mark.parametrize(("soft", "kind"), [(False, "labels"), (True, "mask")])
-def test_compact_batches_expand_to_the_same(tmp_path, cache, soft, kind):
+def test_compact_batches_expand_to_the_same(tmp_path, soft, kind):
     fmt, rng = multi_dsprites.SCENE_FORMATS["colored_on_grayscale"], np.random.default_rng(0)
     scenes = [scene_files.random_scene(fmt, rng) for _ in range(3)]
     scenes[2]["mask"][1, :9, :9] = 100 if soft else scenes[2]["mask"][1, :9, :9]
     path = scene_files.write(tmp_path / "f", [scene_files.serialise(s, fmt) for s in scenes])
     for options in ({}, {"grayscale": True}):
-        dataset = datasets.MultiDSprites(path, 2, held_out=2, cache=cache, **options)
+        dataset = datasets.MultiDSprites(path, 2, held_out=2, **options)
         for subset in ("train", "test"):
             (full,) = dataset(subset).take(1)
             (compact,) = dataset(subset, compact=True).take(1)
-            if cache is None:
-                assert compact[kind].dtype == np.uint8
+            assert compact[kind].dtype == np.uint8
             if not options:
                 assert compact["image"].dtype == np.uint8
             expanded = tf.function(expand, jit_compile=True)(compact)
@@ -106,20 +103,19 @@ def test_compact_batches_of_resized_scenes_expand_to_the_same(tmp_path):
     tf.nest.map_structure(functools.partial(assert_close, atol=1e-7), expanded, full)
 
 
-@pytest.mark.parametrize("cache", [None, False])
-def test_masks_that_overlap_or_are_soft_are_kept_as_they_are(tmp_path, capfd, cache):
+def test_masks_that_overlap_or_are_soft_are_kept_as_they_are(tmp_path, capfd):
     fmt, rng = tetrominoes.SCENE_FORMAT, np.random.default_rng(0)
     scenes = [scene_files.random_scene(fmt, rng) for _ in range(3)]
     scenes[1]["mask"][:2, 10, 10] = 255
     scenes[2]["mask"][3, :5] = 7
     path = scene_files.write(tmp_path / "f", [scene_files.serialise(s, fmt) for s in scenes])
     for _ in range(2):
-        dataset = datasets.Tetrominoes(path, 3, cache=cache)
+        dataset = datasets.Tetrominoes(path, 3)
         (batch,) = dataset("summary").take(1).as_numpy_iterator()
         expected = np.stack([scene["mask"] for scene in scenes])[:, None] / np.float32(255)
         np.testing.assert_allclose(batch["mask"], expected, rtol=1e-6)
     said = f"{path}: record 1: the masks of two entities overlap: keeping masks as they are"
-    assert capfd.readouterr().err.count(said) == (cache is None)
+    assert capfd.readouterr().err.count(said) == 1
 
 
 @pytest.mark.parametrize(
@@ -265,7 +261,7 @@ def test_background_darkens_what_no_object_covers(tmp_path, soft):
     np.testing.assert_array_equal(dark["mask"], full["mask"])
 
 
-def test_background_of_pictures_without_masks_is_refused(tmp_path):
+def test_background_of_images_without_masks_is_refused(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     with pytest.raises(UserError, match="data.background: without masks"):
         datasets.ImageFolder(tmp_path, 1, [8, 8], background=0.5)("summary")
@@ -289,11 +285,13 @@ def test_background_of_pictures_without_masks_is_refused(tmp_path):
         (datasets.CLEVR, {"saturation": -1}, "data.saturation must be at least 0, not -1"),
         (datasets.CLEVR, {"saturation": math.nan}, "data.saturation must be at least 0, not nan"),
         (datasets.CLEVR, {"background": -1}, "data.background must be from 0 to 1, not -1"),
-        (datasets.CLEVR, {"cache": True}, "data.cache must be a directory, None"),
+        (datasets.CLEVR, {"cache": False}, "data.cache must be a directory or None, not False"),
+        (datasets.CLEVR, {"held_out": 0.25}, "data.held_out must be a number of scenes, not 0.25"),
+        (datasets.ImageFolder, {"held_out": 1.5}, "data.held_out must be a number of scenes"),
         (
             datasets.MultiDSprites,
             {"dataset_variant": "grey"},
-            "no datasets.dataset_variant 'grey', only",
+            "no data.dataset_variant 'grey', only",
         ),
         (datasets.ObjectsRoom, {"num_frames": 2}, "num_frames=2, but .* scenes of 1 frame$"),
         (
@@ -317,8 +315,8 @@ def test_a_missing_file_is_named_with_the_ways_to_get_it(tmp_path):
         dataset("train")
     assert str(error.value) == (
         f"{tmp_path / 'none'} does not exist: generate it (python -m multi_object_datasets.generate"
-        " clevr_with_masks --num-examples N --out FILE), download it from gs://multi-object-datasets"
-        "/clevr_with_masks, or set datasets.path"
+        " clevr_with_masks --num-scenes N --out FILE), download it from gs://multi-object-datasets"
+        "/clevr_with_masks, or set data.path"
     )
 
 
@@ -326,15 +324,12 @@ def test_wrong_requests_and_files_are_one_clear_error(tmp_path):
     path = scene_files.write_numbered_tetrominoes(tmp_path, 2)
     with pytest.raises(UserError, match="no subset 'valid', only train, summary, test"):
         datasets.Tetrominoes(path, 1, [35, 35])("valid")
-    with pytest.raises(UserError, match="set datasets.held_out"):
+    with pytest.raises(UserError, match="set data.held_out"):
         datasets.Tetrominoes(path, 1, [35, 35])("test")
-    for cache in (None, False):
-        with pytest.raises(DatasetError, match="record 0: crop_region rows 0:40, .* of 35x35"):
-            datasets.Tetrominoes(path, 1, [35, 35], crop_region=[[0, 40], [0, 40]], cache=cache)(
-                "train"
-            )
-        with pytest.raises(DatasetError, match="record 0: not a scene of shapes .it is a scene"):
-            datasets.Shapes(path, 1, [28, 28], cache=cache)("train")
+    with pytest.raises(DatasetError, match="record 0: crop_region rows 0:40, .* of 35x35"):
+        datasets.Tetrominoes(path, 1, [35, 35], crop_region=[[0, 40], [0, 40]])("train")
+    with pytest.raises(DatasetError, match="record 0: not a scene of shapes .it is a scene"):
+        datasets.Shapes(path, 1, [28, 28])("train")
 
 
 @pytest.mark.parametrize(
@@ -351,7 +346,7 @@ def test_the_default_file_is_generated_once(
     tmp_path, monkeypatch, capfd, config, constructor, name, entities, always
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(constructor, "num_examples", 6)
+    monkeypatch.setattr(constructor, "num_scenes", 6)
     plan = {**get_config(config, {"batch_size": 3})["data"]}
     (batch,) = build(plan)("summary").take(1).as_numpy_iterator()
     assert batch["visibility"].shape == (3, entities)

@@ -30,14 +30,14 @@ def write_idx(folder, compress=lambda data: data, suffix=""):
 
 def assert_digits(path):
     for split in ("train", "test"):
-        pictures, labels = digits.load(split, path)
-        np.testing.assert_array_equal(pictures, PICTURES[split])
+        images, labels = digits.load(split, path)
+        np.testing.assert_array_equal(images, PICTURES[split])
         np.testing.assert_array_equal(labels, LABELS[split])
 
 
 def test_the_shipped_digits_are_mnists_first_ones_and_small():
-    pictures, labels = digits.load("train")
-    assert pictures.shape == (8000, 28, 28) and pictures.dtype == np.uint8
+    images, labels = digits.load("train")
+    assert images.shape == (8000, 28, 28) and images.dtype == np.uint8
     np.testing.assert_array_equal(labels[:10], [5, 0, 4, 1, 9, 2, 1, 3, 1, 4])
     np.testing.assert_array_equal(digits.load("test")[1][:10], [7, 2, 1, 0, 4, 1, 4, 9, 5, 9])
     assert len(digits.load("test")[0]) == 2000
@@ -117,10 +117,10 @@ def test_arrays_of_other_shapes_are_refused(tmp_path):
         np.savez(tmp_path / name, **arrays)
         return str(tmp_path / name)
 
-    pictures, labels = PICTURES["train"], LABELS["train"]
-    assert_refused(file("1.npz", x=pictures), "no arrays x_train and y_train")
-    assert_refused(file("2.npz", x_train=pictures[:4], y_train=labels), "[4, 28, 28] uint8", "[5]")
-    assert_refused(file("3.npz", x_train=pictures[:, :20], y_train=labels), "[5, 20, 28] uint8")
-    assert_refused(file("4.npz", x_train=pictures / 256, y_train=labels), "float64")
-    assert_refused(file("5.npz", x_train=pictures, y_train=labels + 10), "labels from")
-    assert_refused(file("6.npz", x_train=pictures[:0], y_train=labels[:0]), "[0, 28, 28]")
+    images, labels = PICTURES["train"], LABELS["train"]
+    assert_refused(file("1.npz", x=images), "no arrays x_train and y_train")
+    assert_refused(file("2.npz", x_train=images[:4], y_train=labels), "[4, 28, 28] uint8", "[5]")
+    assert_refused(file("3.npz", x_train=images[:, :20], y_train=labels), "[5, 20, 28] uint8")
+    assert_refused(file("4.npz", x_train=images / 256, y_train=labels), "float64")
+    assert_refused(file("5.npz", x_train=images, y_train=labels + 10), "labels from")
+    assert_refused(file("6.npz", x_train=images[:0], y_train=labels[:0]), "[0, 28, 28]")

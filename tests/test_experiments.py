@@ -43,7 +43,7 @@ UPDATES = {
 def out(tmp_path_factory):
     """The directory of all experiments, which share the runs that are alike."""
     directory = tmp_path_factory.mktemp("experiments")
-    generate.generate("balls", num_examples=8, path=directory / "balls.tfrecords", seed=0)
+    generate.generate("balls", num_scenes=8, path=directory / "balls.tfrecords", seed=0)
     return directory
 
 

@@ -12,7 +12,7 @@ from tests.helpers import tiny
 @pytest.fixture
 def scenes(tmp_path):
     path = str(tmp_path / "scenes.tfrecords")
-    generate("balls", num_examples=4, seed=0, path=path, workers=1)
+    generate("balls", num_scenes=4, seed=0, path=path, workers=1)
     return path
 
 

@@ -14,7 +14,6 @@ import pytest
 from multi_object_datasets import (
     balls,
     clevr_with_masks,
-    formats,
     multi_dsprites,
     objects_room,
     pack,
@@ -128,7 +127,7 @@ def test_a_damaged_file_is_read_right_or_refused(tmp_path, whole_file, damage, c
     data, scenes = whole_file(index)
     path = tmp_path / "file"
     path.write_bytes(damage(data, rng))
-    assert_right_or_refused(lambda: formats.read_scenes(path, FORMATS[index]), scenes, path)
+    assert_right_or_refused(lambda: scene_files.read(path, FORMATS[index]), scenes, path)
 
 
 @pytest.mark.parametrize("wanted", range(len(FORMATS)))
@@ -137,9 +136,7 @@ def test_a_file_of_another_data_set_is_refused(tmp_path, whole_file, index, want
     data, scenes = whole_file(index)
     path = tmp_path / "file"
     path.write_bytes(data)
-    right = assert_right_or_refused(
-        lambda: formats.read_scenes(path, FORMATS[wanted]), scenes, path
-    )
+    right = assert_right_or_refused(lambda: scene_files.read(path, FORMATS[wanted]), scenes, path)
     assert right == (index == wanted)
 
 

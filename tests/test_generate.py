@@ -129,7 +129,7 @@ FORMATS = {
 @pytest.mark.parametrize("name, variant", FORMATS)
 def test_file_reads_back_as_the_scenes_in_the_published_format(name, variant, tmp_path):
     path = tmp_path / "scenes.tfrecords"
-    generate(name, num_examples=2, seed=3, path=path, variant=variant, workers=1)
+    generate(name, num_scenes=2, seed=3, path=path, variant=variant, workers=1)
     specification = FORMATS[name, variant]
     module, chosen = generators.load(name, variant)
     assert len(records(path)) == 2
@@ -158,16 +158,16 @@ def test_same_seed_gives_the_same_bytes_for_any_number_of_workers(three_parts, t
 
 
 def test_arguments_that_are_none_are_refused_in_one_line(tmp_path):
-    assert_refused(["balls", "--num-examples", 1], "--out", "--help")
-    assert_refused(["balls", "--num-examples", "many", "--out", tmp_path / "x"], "'many'")
-    assert_refused(["balls", "--num-examples", 1, "--out", tmp_path / "x", "--sed", 3], "--sed 3")
+    assert_refused(["balls", "--num-scenes", 1], "--out", "--help")
+    assert_refused(["balls", "--num-scenes", "many", "--out", tmp_path / "x"], "'many'")
+    assert_refused(["balls", "--num-scenes", 1, "--out", tmp_path / "x", "--sed", 3], "--sed 3")
 
 
 def test_digits_of_ones_own_are_drawn_and_others_need_none(tmp_path):
     own = tmp_path / "own.npz"
     shipped = np.load(digits.SHIPPED)
     np.savez(own, **{name: array[:50] for name, array in shipped.items()})
-    command = "multi_mnist", "--num-examples", 30, "--workers", 1, "--out"
+    command = "multi_mnist", "--num-scenes", 30, "--workers", 1, "--out"
     for path, options in (("shipped", []), ("own", ["--digits", own])):
         assert run(*command, tmp_path / path, *options).returncode == 0
     assert records(tmp_path / "own") != records(tmp_path / "shipped")
@@ -178,12 +178,12 @@ def test_digits_of_ones_own_are_drawn_and_others_need_none(tmp_path):
 def test_seeds_and_splits_draw_other_scenes_and_the_count_does_not_matter(tmp_path):
     files = {
         "short": {"seed": 0},
-        "long": {"seed": 0, "num_examples": 40},
+        "long": {"seed": 0, "num_scenes": 40},
         "other seed": {"seed": 1},
         "test": {"seed": 0, "split": "test"},
     }
     for name, options in files.items():
-        generate("shapes", **{"num_examples": 20, "path": tmp_path / name, "workers": 1, **options})
+        generate("shapes", **{"num_scenes": 20, "path": tmp_path / name, "workers": 1, **options})
     scenes = {name: records(tmp_path / name) for name in files}
     assert scenes["long"][:20] == scenes["short"]
     assert not set(scenes["long"]) & (set(scenes["other seed"]) | set(scenes["test"]))
@@ -198,7 +198,7 @@ def test_a_path_may_be_in_the_home_directory(tmp_path, monkeypatch):
 def test_existing_file_is_not_overwritten(tmp_path):
     path = tmp_path / "precious"
     path.write_text("precious")
-    assert_refused(("shapes", "--num-examples", 1, "--out", path), str(path), "exists")
+    assert_refused(("shapes", "--num-scenes", 1, "--out", path), str(path), "exists")
     assert path.read_text() == "precious"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -223,10 +223,10 @@ def test_parts_of_other_arguments_are_refused_and_kept(tmp_path):
         ({"variant": "red"}, "shapes has no variant 'red'; there are: none"),
         (
             {"name": "multi_dsprites", "variant": "red"},
-            "there are: colored_on_grayscale, colored_on_colored, binarized",
+            "there are: colored_on_grayscale, colored_on_black, colored_on_colored, binarized",
         ),
         ({"split": "validation"}, "split 'validation' must be one of train, test"),
-        ({"num_examples": 0}, "num_examples must be at least 1, not 0"),
+        ({"num_scenes": 0}, "num_scenes must be at least 1, not 0"),
         ({"seed": -1}, "seed must be at least 0, not -1"),
         ({"workers": 0}, "workers must be at least 1, not 0"),
     ],
@@ -234,7 +234,7 @@ def test_parts_of_other_arguments_are_refused_and_kept(tmp_path):
 def test_bad_arguments_are_named(arguments, message, tmp_path):
     with pytest.raises(DatasetError, match=message):
         generate(
-            **{"name": "shapes", "num_examples": 1, "seed": 0, "path": tmp_path / "f", **arguments}
+            **{"name": "shapes", "num_scenes": 1, "seed": 0, "path": tmp_path / "f", **arguments}
         )
     assert not list(tmp_path.iterdir())
 
@@ -242,14 +242,14 @@ def test_bad_arguments_are_named(arguments, message, tmp_path):
 def test_unwritable_directory_is_one_error_line(tmp_path):
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "scenes"
-    assert_refused(("shapes", "--num-examples", 1, "--out", path), "cannot write", str(path))
+    assert_refused(("shapes", "--num-scenes", 1, "--out", path), "cannot write", str(path))
 
 
 def test_missing_renderers_are_named_with_the_way_to_install_them(tmp_path):
     for module in ("bpy", "mitsuba"):  # Found first, and as good as not there.
         (tmp_path / f"{module}.py").write_text("raise ImportError('not here')")
     for name, install in {"clevr_with_masks": "bpy==", "objects_room": "mitsuba"}.items():
-        arguments = name, "--num-examples", 1, "--out", tmp_path / "scenes.tfrecords"
+        arguments = name, "--num-scenes", 1, "--out", tmp_path / "scenes.tfrecords"
         assert_refused(arguments, f"pip install {install}", PYTHONPATH=str(tmp_path))
     assert not list(tmp_path.glob("scenes.tfrecords*"))
 
@@ -258,8 +258,8 @@ def test_contact_sheet_shows_scenes_above_their_labels(tmp_path):
     path = tmp_path / "sheet.png"
     module = "generators.contact_sheet"
     assert run("balls", path, "--variant", "sequences", module=module).returncode == 0
-    with Image.open(path) as picture:
-        sheet = np.asarray(picture)
+    with Image.open(path) as image:
+        sheet = np.asarray(image)
     cell = 14 * 9  # pixels, each of the scene's 14 being enlarged
     assert sheet.shape[:2] == (4 * (cell + 2), 8 * (cell + 2))
     drawn = generators.load("balls", "sequences")[0].scene(scene_rng(0, "train", 0), "sequences")

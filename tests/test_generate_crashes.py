@@ -18,7 +18,7 @@ def test_killed_generation_continues_to_the_same_bytes(tmp_path, capsys):
     generate("tetrominoes", 5100, 7, three_parts, workers=2)
     capsys.readouterr()
     path, parts = tmp_path / "killed", tmp_path / "killed.parts"
-    arguments = "tetrominoes", "--num-examples", 5100, "--seed", 7, "--workers", 1, "--out", path
+    arguments = "tetrominoes", "--num-scenes", 5100, "--seed", 7, "--workers", 1, "--out", path
     process = subprocess.Popen(command(*arguments), cwd=ROOT, stderr=subprocess.DEVNULL)
     while not list(parts.glob("*.tfrecords")):
         assert process.poll() is None
@@ -47,7 +47,7 @@ def test_a_part_that_a_crash_spoiled_is_drawn_again(
     parts = tmp_path / "crashed.parts"
     parts.mkdir()
     plan = {"name": "tetrominoes", "variant": "standard", "seed": 7, "split": "train"}
-    (parts / "plan.json").write_text(json.dumps({**plan, "num_examples": 25}))
+    (parts / "plan.json").write_text(json.dumps({**plan, "num_scenes": 25, "shard": None}))
     generate("tetrominoes", scenes, 7, parts / "000000000.tfrecords", workers=1)
     part = parts / "000000000.tfrecords"
     os.truncate(part, int(length * part.stat().st_size))
@@ -59,7 +59,7 @@ def test_a_part_that_a_crash_spoiled_is_drawn_again(
 
 def test_a_second_generation_into_the_same_file_is_refused(tmp_path):
     path = tmp_path / "scenes"
-    arguments = "tetrominoes", "--num-examples", 60000, "--workers", 1, "--out", path
+    arguments = "tetrominoes", "--num-scenes", 60000, "--workers", 1, "--out", path
     process = subprocess.Popen(command(*arguments), cwd=ROOT, stderr=subprocess.DEVNULL)
     while not (tmp_path / "scenes.parts" / "plan.json").exists():
         assert process.poll() is None
@@ -96,7 +96,7 @@ def test_every_file_is_synced_before_it_is_renamed_and_its_directory_after(tmp_p
 
 def test_interrupt_ends_with_one_line_and_leaves_no_file(tmp_path):
     path = tmp_path / "interrupted"
-    arguments = "tetrominoes", "--num-examples", 60000, "--workers", 1, "--out", path
+    arguments = "tetrominoes", "--num-scenes", 60000, "--workers", 1, "--out", path
     process = subprocess.Popen(
         command(*arguments),
         cwd=ROOT,

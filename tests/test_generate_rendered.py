@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from multi_object_datasets import objects_room
 from multi_object_datasets.generate import generate
-from multi_object_datasets.generators import clevr_layout, objects_room, room_layout
+from multi_object_datasets.generators import clevr_layout, room_layout
 from multi_object_datasets.generators.worker import scene_rng
 
 
@@ -150,7 +151,7 @@ if importlib.util.find_spec("mitsuba"):
     def rendered_rooms(path, count, variant, frames=()):
         """Returns (images, masks) of generated rooms, which have no other features."""
         generate("objects_room", count, 0, path, variant=variant, workers=1)
-        entities = room_layout.OBJECTS[variant][2]
+        entities = objects_room.MAX_NUM_ENTITIES[variant]
         specification = {
             "image": tf.io.FixedLenFeature((*frames, 64, 64, 3), tf.string),
             "mask": tf.io.FixedLenFeature((*frames, entities, 64, 64, 1), tf.string),

@@ -185,7 +185,8 @@ def test_sprites_of_a_given_pose_cover_exact_pixels():
         multi_dsprites.SQUARE, x=0.5, y=0.25, scale=1, orientation=0
     )
     expected = np.zeros((64, 64), bool)
-    expected[15:33, 23:41] = True  # 18 pixels wide, centred on column 32 and row 24.
+    # 19.8 pixels wide, centred on column 32 and row 24: centres from 22.1 and 14.1 on lie in it.
+    expected[14:34, 22:42] = True
     np.testing.assert_array_equal(square, expected)
     upright = multi_dsprites.sprite_pixels(multi_dsprites.ELLIPSE, 0.5, 0.5, 1, np.pi / 2)
     lying = multi_dsprites.sprite_pixels(multi_dsprites.ELLIPSE, 0.5, 0.5, 1, 0)
@@ -330,7 +331,7 @@ def test_textured_digits_are_of_stripes_and_so_is_what_is_behind_them():
 def test_multi_mnist_digits_have_the_sizes_of_their_variant():
     scales = {
         variant: np.concatenate([s["scale"][1:][s["visibility"][1:] > 0] for s in drawn])
-        for variant, drawn in ((v, scenes("multi_mnist", 400, v)) for v in multi_mnist.VARIANTS)
+        for variant, drawn in ((v, scenes("multi_mnist", 400, v)) for v in multi_mnist.IMAGE_SIZE)
     }
     sides = 1 / scales["standard"]
     assert abs(sides.mean() - 1.3) < 0.02 and abs(sides.std() - 0.1) < 0.02

@@ -222,7 +222,7 @@ def test_packing_does_without_tensorflow(tmp_path):
 def test_a_cache_that_cannot_be_written_is_an_error_with_advice(tmp_path):
     source, _ = tetrominoes_file(tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(DatasetError, match="cannot keep the packed scenes .*datasets.cache=DIR"):
+    with pytest.raises(DatasetError, match="cannot keep the packed scenes .*data.cache=DIR"):
         pack.open_scenes(source, tmp_path / "file")
 
 

@@ -25,7 +25,6 @@ def remembered(*args, **options):
     return json.loads(json.dumps(datasets.Tetrominoes(*args, **options).provenance()))
 
 
-@pytest.mark.parametrize("cache", [None, False])
 @pytest.mark.parametrize(
     ("trained", "tested"),
     [
@@ -36,15 +35,11 @@ def remembered(*args, **options):
         ({"held_out": 0, "min_num_objects": 2}, {"held_out": 5, "max_num_objects": 1}),
     ],
 )
-def test_scenes_never_trained_on_may_be_evaluated(path, trained, tested, cache):
-    trained = remembered(path, 1, cache=cache, **trained)
-    assert (
-        check_never_trained_on(trained, datasets.Tetrominoes(path, 1, cache=cache, **tested))
-        is None
-    )
+def test_scenes_never_trained_on_may_be_evaluated(path, trained, tested):
+    trained = remembered(path, 1, **trained)
+    assert check_never_trained_on(trained, datasets.Tetrominoes(path, 1, **tested)) is None
 
 
-@pytest.mark.parametrize("cache", [None, False])
 @pytest.mark.parametrize(
     ("trained", "tested"),
     [
@@ -55,14 +50,14 @@ def test_scenes_never_trained_on_may_be_evaluated(path, trained, tested, cache):
         ({"held_out": 3, "max_num_objects": 2}, {"held_out": 5, "min_num_objects": 2}),
     ],
 )
-def test_scenes_trained_on_are_refused_with_the_way_out(path, trained, tested, cache):
-    trained = remembered(path, 1, cache=cache, **trained)
+def test_scenes_trained_on_are_refused_with_the_way_out(path, trained, tested):
+    trained = remembered(path, 1, **trained)
     with pytest.raises(UserError) as error:
-        check_never_trained_on(trained, datasets.Tetrominoes(path, 1, cache=cache, **tested))
+        check_never_trained_on(trained, datasets.Tetrominoes(path, 1, **tested))
     message = str(error.value)
     assert path in message and "--split test" in message and "data.path=" in message
     keep = trained["held_out"]
-    assert (f"keep to datasets.held_out={keep}" in message) == (keep > 0) and "\n" not in message
+    assert (f"keep to data.held_out={keep}" in message) == (keep > 0) and "\n" not in message
 
 
 def test_it_is_the_content_of_the_file_that_counts(path, tmp_path):
@@ -82,11 +77,15 @@ def test_a_checkpoint_that_does_not_say_is_told(path):
     assert "does not say which scenes it was trained on" in line
 
 
-def test_a_folder_of_pictures_is_known_by_its_files(tmp_path):
+def test_a_folder_of_images_is_known_by_its_files(tmp_path):
     for name in "abc":
         Image.fromarray(np.zeros([9, 9, 3], np.uint8)).save(tmp_path / f"{name}.png")
-    folder = datasets.ImageFolder(tmp_path, 1, (8, 8), held_out=1)
+    folder = datasets.ImageFolder(tmp_path, 1, (8, 8), held_out=1.0)
     assert check_never_trained_on(folder.provenance(), folder) is None
-    trained = folder.provenance()
+    trained = {**folder.provenance(), "share": 0.5}
+    with pytest.raises(UserError, match="trained on images of .*keep to data.held_out=0.5"):
+        check_never_trained_on(trained, folder)
     (tmp_path / "c.png").unlink()
-    assert "another file" in check_never_trained_on(trained, folder)
+    fewer = datasets.ImageFolder(tmp_path, 1, (8, 8), held_out=1.0)
+    line = check_never_trained_on(trained, fewer)
+    assert "has other images than" in line and "may have been trained on some" in line

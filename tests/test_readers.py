@@ -14,7 +14,6 @@ import tensorflow as tf
 
 from multi_object_datasets import (
     balls,
-    cater_with_masks,
     clevr_with_masks,
     formats,
     multi_dsprites,
@@ -44,7 +43,6 @@ FORMATS = [
     (objects_room, "empty_room", (64, 64, 3), (4, 64, 64, 1), 2),
     (objects_room, "identical_color", (64, 64, 3), (10, 64, 64, 1), 2),
     (objects_room, "sequences", (16, 64, 64, 3), (16, 7, 64, 64, 1), 2),
-    (cater_with_masks, None, (33, 64, 64, 3), (33, 11, 64, 64, 1), 4),
 ]
 
 
@@ -62,8 +60,7 @@ def test_scenes_written_by_tensorflow_are_read_back(
 ):
     fmt = module.SCENE_FORMATS[variant] if variant else module.SCENE_FORMAT
     scene = scene_files.random_scene(fmt, np.random.default_rng(0))
-    whole_strings = module is cater_with_masks
-    record = scene_files.serialise(scene, fmt, whole_strings)
+    record = scene_files.serialise(scene, fmt)
     path = scene_files.write(tmp_path / "file", [record] * 2, module.COMPRESSION_TYPE)
     read = list(module.dataset(path, *variant_arguments(variant), map_parallel_calls=2))
     assert len(read) == 2
@@ -171,8 +168,8 @@ def test_a_gunzipped_file_gives_the_same_scenes(tmp_path, case):
     with gzip.open(scene_files.parity_file(case)) as file:
         (tmp_path / "plain").write_bytes(file.read())
     fmt = formats.recognise(tmp_path / "plain")
-    plain = formats.read_scenes(tmp_path / "plain", fmt)
-    for scene, expected in zip(plain, formats.read_scenes(scene_files.parity_file(case), fmt)):
+    plain = scene_files.read(tmp_path / "plain", fmt)
+    for scene, expected in zip(plain, scene_files.read(scene_files.parity_file(case), fmt)):
         for name, value in expected.items():
             np.testing.assert_array_equal(scene[name], value)
 
@@ -182,7 +179,6 @@ def test_a_gunzipped_file_gives_the_same_scenes(tmp_path, case):
     [
         (tetrominoes, (), tetrominoes.SCENE_FORMAT),
         (clevr_with_masks, (), clevr_with_masks.SCENE_FORMAT),
-        (cater_with_masks, (), cater_with_masks.SCENE_FORMAT),
         (multi_dsprites, (4, True), multi_dsprites.SCENE_FORMATS["binarized"]),
         (multi_dsprites, (5,), multi_dsprites.SCENE_FORMATS["colored_on_colored"]),
         (multi_mnist, (), multi_mnist.SCENE_FORMATS["standard"]),
@@ -192,7 +188,7 @@ def test_a_gunzipped_file_gives_the_same_scenes(tmp_path, case):
 )
 def test_feature_descriptions_are_for_the_general_parser(module, arguments, fmt):
     scene = scene_files.random_scene(fmt, np.random.default_rng(0))
-    record = scene_files.serialise(scene, fmt, whole_strings=module is cater_with_masks)
+    record = scene_files.serialise(scene, fmt)
     parsed = tf.io.parse_single_example(record, module.feature_descriptions(*arguments))
     assert parsed.keys() == scene.keys()
     for name, value in parsed.items():
@@ -227,13 +223,13 @@ def test_other_data_sets_are_recognised_in_the_error():
     path = scene_files.parity_file("multi_dsprites_small")
     wanted = multi_dsprites.SCENE_FORMATS["binarized"]
     with pytest.raises(DatasetError) as error:
-        list(formats.read_scenes(path, wanted))
+        scene_files.read(path, wanted)
     assert str(error.value) == (
         f"{path}: record 0: not a scene of multi_dsprites (binarized) (it is a scene of "
         "multi_dsprites (colored_on_grayscale)): 'image' has 12288 uint8 values, wanted 64x64x1 "
         "uint8"
     )
-    with pytest.raises(DatasetError, match="no variant 'grey'; there are: binarized, colored"):
+    with pytest.raises(DatasetError, match="no variant 'grey'; there are: colored_on_grayscale"):
         multi_dsprites.dataset(path, "grey")
 
 
@@ -252,7 +248,7 @@ def test_reading_as_a_dataset_tells_the_same_error(tmp_path):
 def test_a_record_that_is_no_example_is_named(tmp_path):
     path = scene_files.write(tmp_path / "file", [b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"])
     with pytest.raises(DatasetError, match="record 0: not a scene of tetrominoes: not a tf.Exam"):
-        list(formats.read_scenes(path, tetrominoes.SCENE_FORMAT))
+        scene_files.read(path, tetrominoes.SCENE_FORMAT)
 
 
 def test_an_error_from_a_reading_thread_is_found_again(tmp_path):

@@ -133,7 +133,7 @@ def test_of_stages_those_are_told_that_differ():
 
 def test_scenes_that_a_model_was_trained_on_do_not_test_it(capsys, tmp_path):
     scenes = tmp_path / "scenes.tfrecords"
-    generate("tetrominoes", num_examples=12, seed=0, path=str(scenes), workers=1)
+    generate("tetrominoes", num_scenes=12, seed=0, path=str(scenes), workers=1)
     words = {
         "data.path": scenes,
         "data.held_out": 4,

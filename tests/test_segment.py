@@ -40,7 +40,7 @@ def test_the_command_writes_label_maps_arrays_and_a_page(tmp_path, pictures):
     words |= {"image": pictures, "out": out, "data__on_error": "skip"}
     code, stdout, stderr = tiny.run_here("segment", *tiny.arguments(**words))
     assert code == 0, stderr
-    assert f"skipped {pictures}/b.png: cannot read the picture" in stderr
+    assert f"skipped {pictures}/b.png: cannot read the image" in stderr
     assert f"wrote the slots of 4 pictures and {out}/report.html" in stdout
     stems = ["D", "a", "c", "d-2"]
     files = [*(f"{stem}{end}" for stem in stems for end in (".npz", "_labels.png"))]

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from multi_object_datasets.segmentation_measures import MEASURES, segmentation_measures
+from multi_object_datasets.segmentation_metrics import MEASURES, segmentation_measures
 
 BLANK = 255
 

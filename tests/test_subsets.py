@@ -52,48 +52,41 @@ def test_a_batch_may_be_larger_than_the_set(tmp_path):
     assert batches_of(dataset, 2, "summary") == 2 * [[0, 1, 2, 0, 1, 2, 0, 1]]
 
 
-@pytest.mark.parametrize("cache", [None, False])
-def test_held_out_scenes_are_the_first_and_tested_once_in_order(tmp_path, cache):
+def test_held_out_scenes_are_the_first_and_tested_once_in_order(tmp_path):
     path = tetrominoes_file(tmp_path, 12)
-    dataset = datasets.Tetrominoes(path, 3, [35, 35], held_out=5, cache=cache)
+    dataset = datasets.Tetrominoes(path, 3, [35, 35], held_out=5)
     assert batches_of(dataset, None, "test") == [[0, 1, 2], [3, 4]]
     assert batches_of(dataset, 3, "summary") == 3 * [[0, 1, 2]]
     assert set(sum(batches_of(dataset, 9, "train"), [])) == set(range(5, 12))
     assert dataset("train").element_spec["image"].shape == (3, 1, 35, 35, 3)
-    if cache is False:
-        assert os.listdir(tmp_path) == ["scenes.tfrecords"]
 
 
-@pytest.mark.parametrize("cache", [None, False])
-def test_a_small_file_serves_both_and_says_so(tmp_path, capfd, cache):
+def test_a_small_file_serves_both_and_says_so(tmp_path, capfd):
     path = tetrominoes_file(tmp_path, 4)
-    dataset = datasets.Tetrominoes(path, 2, [35, 35], held_out=4, cache=cache)
+    dataset = datasets.Tetrominoes(path, 2, [35, 35], held_out=4)
     assert batches_of(dataset, None, "test") == [[0, 1], [2, 3]]
     assert set(sum(batches_of(dataset, 2, "train"), [])) == {0, 1, 2, 3}
-    line = f"{path} has 4 scenes, no more than datasets.held_out=4: they serve both training"
+    line = f"{path} has 4 scenes, no more than data.held_out=4: they serve both training"
     assert line in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("cache", [None, False])
-def test_the_first_of_the_file_are_held_out_and_then_foreground_objects_counted(tmp_path, cache):
+def test_the_first_of_the_file_are_held_out_and_then_foreground_objects_counted(tmp_path):
     path = tetrominoes_file(tmp_path, 8, visible=[0, 1, 2, 3, 2, 1, 3, 0])
-    options = {"held_out": 2, "cache": cache}
-    dataset = datasets.Tetrominoes(path, 2, min_num_objects=1, max_num_objects=2, **options)
+    dataset = datasets.Tetrominoes(path, 2, min_num_objects=1, max_num_objects=2, held_out=2)
     assert batches_of(dataset, None, "test") == [[1]]
     assert batches_of(dataset, 1, "summary") == [[1, 2]]
     assert set(sum(batches_of(dataset, 6, "train"), [])) == {2, 4, 5}
-    none_left = datasets.Tetrominoes(path, 2, min_num_objects=4, **options)
+    none_left = datasets.Tetrominoes(path, 2, min_num_objects=4, held_out=2)
     for subset, part in (("train", ", after the"), ("test", ", among the"), ("summary", "$")):
         with pytest.raises(UserError, match=f"{path} has no scene with .*objects=4 .*s{part}"):
             none_left(subset)
-    with pytest.raises(UserError, match="visible objects, among the first datasets.held_out=2"):
-        datasets.Tetrominoes(path, 2, min_num_objects=2, **options)("test")
+    with pytest.raises(UserError, match="visible objects, among the first data.held_out=2"):
+        datasets.Tetrominoes(path, 2, min_num_objects=2, held_out=2)("test")
 
 
-@pytest.mark.parametrize("cache", [None, False])
-def test_held_out_scenes_come_with_their_numbers_in_the_file(tmp_path, cache):
+def test_held_out_scenes_come_with_their_numbers_in_the_file(tmp_path):
     path = tetrominoes_file(tmp_path, 8, visible=[0, 1, 2, 3, 2, 1, 3, 0])
-    dataset = datasets.Tetrominoes(path, 3, min_num_objects=1, held_out=6, cache=cache)
+    dataset = datasets.Tetrominoes(path, 3, min_num_objects=1, held_out=6)
     batches = list(dataset("test").as_numpy_iterator())
     assert [batch["scene"].tolist() for batch in batches] == [[1, 2, 3], [4, 5]]
     assert [numbers(batch) for batch in batches] == [[1, 2, 3], [4, 5]]
@@ -102,10 +95,9 @@ def test_held_out_scenes_come_with_their_numbers_in_the_file(tmp_path, cache):
     assert "scene" not in dataset("summary").element_spec
 
 
-@pytest.mark.parametrize("cache", [None, False])
-def test_without_a_shuffle_buffer_scenes_come_in_the_order_of_the_file(tmp_path, cache):
+def test_without_a_shuffle_buffer_scenes_come_in_the_order_of_the_file(tmp_path):
     path = tetrominoes_file(tmp_path, 5)
-    dataset = datasets.Tetrominoes(path, 3, shuffle_buffer=None, held_out=1, cache=cache)
+    dataset = datasets.Tetrominoes(path, 3, shuffle_buffer=None, held_out=1)
     assert batches_of(dataset, 3) == [[1, 2, 3], [4, 1, 2], [3, 4, 1]]
     assert batches_of(dataset, 1, start_step=2) == [[3, 4, 1]]
 
@@ -115,8 +107,7 @@ def test_a_call_without_a_subset_is_for_training(tmp_path):
     assert batches_of(dataset, 3) == batches_of(dataset, 3, "train")
 
 
-@pytest.mark.parametrize("cache", [None, False])
-def test_a_path_may_be_a_glob_a_list_or_in_the_home_directory(tmp_path, monkeypatch, cache):
+def test_a_path_may_be_a_glob_a_list_or_in_the_home_directory(tmp_path, monkeypatch):
     whole = [scene["x"][0] for scene in tetrominoes.dataset(tetrominoes_file(tmp_path, 2))]
     os.rename(tmp_path / "scenes.tfrecords", tmp_path / "b-00000-of-00002")
     shutil.copy(tmp_path / "b-00000-of-00002", tmp_path / "b-00001-of-00002")
@@ -129,35 +120,26 @@ def test_a_path_may_be_a_glob_a_list_or_in_the_home_directory(tmp_path, monkeypa
         (shards, 2),
         (["~/b-00000-of-00002", "~/b-*2"], 3),
     ):
-        dataset = datasets.Tetrominoes(path, 2, held_out=3 * times - 2, cache=cache)
+        dataset = datasets.Tetrominoes(path, 2, held_out=3 * times - 2)
         read = batches_of(dataset, times, "summary")
         assert sum(read, []) == sum(([int(x) for x in whole] for _ in range(times)), [])
         (count,) = {len(list(tetrominoes.dataset(tfrecords_path=path)))}
         assert count == 2 * times
     with pytest.raises(DatasetError, match="c-.: no file has such a name"):
-        datasets.Tetrominoes("~/c-*", 2, cache=cache)("train")
+        datasets.Tetrominoes("~/c-*", 2)("train")
     with pytest.raises(UserError, match="does not exist: generate it"):
-        datasets.Tetrominoes([*shards, str(tmp_path / "c")], 2, cache=cache)("train")
+        datasets.Tetrominoes([*shards, str(tmp_path / "c")], 2)("train")
     with pytest.raises(DatasetError, match="a path has to be text, not 5"):
-        datasets.Tetrominoes([*shards, 5], 2, cache=cache)("train")
+        datasets.Tetrominoes([*shards, 5], 2)("train")
 
 
-def test_the_stream_shuffles_within_its_buffer_and_starts_at_any_step(tmp_path):
-    path = tetrominoes_file(tmp_path, 10)
-    dataset = datasets.Tetrominoes(path, 5, [35, 35], cache=False, shuffle_buffer=10)
-    whole = batches_of(dataset, 6, "train", seed=1)
-    assert sorted(whole[0] + whole[1]) == list(range(10)) and whole[0] != [0, 1, 2, 3, 4]
-    assert batches_of(dataset, 4, "train", seed=1, start_step=2) == whole[2:]
-
-
-@pytest.mark.parametrize("cache", [None, False])
-def test_scenes_with_an_object_of_the_features_left_out_are_left_out(tmp_path, cache):
+def test_scenes_with_an_object_of_the_features_left_out_are_left_out(tmp_path):
     path = tmp_path / "balls.tfrecords"
-    generate.generate("balls", num_examples=40, seed=0, path=path, workers=1)
+    generate.generate("balls", num_scenes=40, seed=0, path=path, workers=1)
     red_on_the_left = {"color": [[1, 0, 0], [1, 0, 0]], "x": [0, 4]}
 
     def scenes_of(leave_out):
-        dataset = datasets.Balls(path, 1, held_out=20, cache=cache, leave_out=leave_out)
+        dataset = datasets.Balls(path, 1, held_out=20, leave_out=leave_out)
         return {
             int(batch["scene"][0]): batch["factors"]
             for batch in dataset("test").as_numpy_iterator()

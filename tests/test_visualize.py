@@ -42,7 +42,7 @@ def check_report(directory, names):
 
 def test_held_out_scenes_are_shown_with_metrics_and_projections(tmp_path):
     scenes = str(tmp_path / "scenes.tfrecords")
-    generate("tetrominoes", num_examples=4, seed=0, path=scenes, workers=1)
+    generate("tetrominoes", num_scenes=4, seed=0, path=scenes, workers=1)
     out = tmp_path / "report"
     code, stdout, stderr = visualize(out=out, eval_images=4, data__path=scenes)
     assert code == 0, stderr
@@ -83,7 +83,7 @@ def test_a_folders_first_pictures_are_shown_and_what_is_no_picture_is_refused_or
     code, _, stderr = visualize(image=pictures, out=out, data__path="nowhere")
     assert code == 1
     line = stderr.splitlines()[-1]
-    assert line.startswith(f"error: {pictures}/aa.png: cannot read the picture")
+    assert line.startswith(f"error: {pictures}/aa.png: cannot read the image")
     assert line.endswith("(data.on_error=skip leaves it out)")
     assert "Traceback" not in stderr
     assert not out.exists()
@@ -91,7 +91,7 @@ def test_a_folders_first_pictures_are_shown_and_what_is_no_picture_is_refused_or
     words = {"image": pictures, "out": out, "data__path": "nowhere", "data__on_error": "skip"}
     code, _, stderr = visualize(**words)
     assert code == 0, stderr
-    assert f"skipped {pictures}/aa.png: cannot read the picture" in stderr
+    assert f"skipped {pictures}/aa.png: cannot read the image" in stderr
     page = check_report(out, SCENE_FIGURES)
     assert "foreground ARI" not in page and "mask.png" not in page
     assert "8 of 10 pictures; `segment` takes them all" in page

@@ -35,6 +35,7 @@ def compact_batch(packed, factors, num_frames=None):
         batch["factors"] = {
             factor: tf.concat([_as_columns(packed[name]) for name in names], axis=-1)
             for factor, names in factors.items()
+            if packed.keys() >= set(names)  # Other projects' files may lack them.
         }
     if "scene" in packed:
         batch["scene"] = packed["scene"]

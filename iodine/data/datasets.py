@@ -1,41 +1,37 @@
-"""The data sets that configs name: DeepMind's, and anyone's own pictures."""
+"""The data sets that configs name: DeepMind's, our own, and anyone's own images."""
 
 import dataclasses
+import functools
 import sys
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+
+from iodine.data import default_files
 from iodine.data.scene_dataset import SceneDataset
 from iodine.errors import UserError
 from multi_object_datasets import (
     balls,
     clevr_with_masks,
     files,
+    image_folder,
     multi_dsprites,
     multi_mnist,
     objects_room,
     shapes,
     tetrominoes,
 )
-from multi_object_datasets.image_folder import PictureFolder
+
+# Of a folder's images, held out unless `data.held_out` is a share itself.
+HELD_OUT_SHARE = 0.1
 
 
 def _generate(name, variant=""):
     """Returns the command that generates a data set."""
     variant = f" --variant {variant}" if variant else ""
     command = f"python -m multi_object_datasets.generate {name}{variant}"
-    return f"generate it ({command} --num-examples N --out FILE)"
-
-
-def _generate_file(path, name, num_examples, **options):
-    """Generates a default file, with seed 0, unless another process has done so meanwhile."""
-    from multi_object_datasets import generate  # Needed only here.
-
-    path.parent.mkdir(exist_ok=True)
-    with files.only_one_process(path):
-        if not path.exists():
-            print(f"no {path} yet: generating {num_examples} scenes", file=sys.stderr)
-            generate.generate(name, num_examples=num_examples, path=path, seed=0, **options)
+    return f"generate it ({command} --num-scenes N --out FILE)"
 
 
 def _download(name):
@@ -84,7 +80,7 @@ class CLEVR(SceneDataset):
 class _Generated(SceneDataset):
     """A data set whose default file is generated if it is not there."""
 
-    num_examples: ClassVar[int]
+    num_scenes: ClassVar[int]
 
     def _default_file(self):
         """Returns (name of the default file, name of its generator, variant)."""
@@ -93,10 +89,10 @@ class _Generated(SceneDataset):
 
     def _make_file(self):
         file_name, name, variant = self._default_file()
-        path = Path("multi_object_datasets", file_name)
+        path = default_files.folder() / file_name
         if [Path(file) for file in files.expand(self.path)] != [path]:
             super()._make_file()
-        _generate_file(path, name, self.num_examples, variant=variant)
+        default_files.generate_file(path, name, self.num_scenes, variant=variant)
 
 
 @dataclasses.dataclass(eq=False)
@@ -112,7 +108,7 @@ class MultiDSprites(_Generated):
     factors: ClassVar = {
         name: [name] for name in ("color", "shape", "scale", "x", "y", "orientation")
     }
-    num_examples = 60000  # As many as the paper trained on.
+    num_scenes = 60000  # As many as the paper trained on.
 
     def __post_init__(self):
         super().__post_init__()
@@ -134,7 +130,7 @@ class Tetrominoes(_Generated):
     scene_format = tetrominoes.SCENE_FORMAT
     factors: ClassVar = {"color": ["color"], "shape": ["shape"], "position": ["x", "y"]}
     how_to_get_it = f"{_generate('tetrominoes')}, {_download('tetrominoes')}"
-    num_examples = 60000  # As many as the paper trained on.
+    num_scenes = 60000  # As many as the paper trained on.
 
 
 @dataclasses.dataclass(eq=False)
@@ -150,7 +146,7 @@ class Balls(_Generated):
     num_frames: int = None
 
     factors: ClassVar = {"color": ["color"], "position": ["x", "y"]}
-    num_examples = 30000
+    num_scenes = 30000
 
     def __post_init__(self):
         super().__post_init__()
@@ -158,7 +154,7 @@ class Balls(_Generated):
         self.how_to_get_it = _generate("balls", self.dataset_variant)
         _check_num_frames(self.num_frames, self.scene_format)
         if self.dataset_variant == "sequences":
-            self.factors, self.num_examples = {}, 10000
+            self.factors, self.num_scenes = {}, 10000
 
     def _default_file(self):
         variant = self.dataset_variant
@@ -178,7 +174,7 @@ class MultiMNIST(SceneDataset):
     dataset_variant: str = "standard"
 
     factors: ClassVar = {"label": ["label"], "scale": ["scale"], "position": ["x", "y"]}
-    num_examples: ClassVar = {"test": 10000, "train": 60000}
+    num_scenes: ClassVar = {"test": 10000, "train": 60000}
 
     def __post_init__(self):
         super().__post_init__()
@@ -186,16 +182,16 @@ class MultiMNIST(SceneDataset):
         self.how_to_get_it = _generate("multi_mnist", self.dataset_variant)
 
     def _make_file(self):
-        folder = Path("multi_object_datasets")
+        folder = default_files.folder()
         paths = {
             split: folder / f"multi_mnist_{self.dataset_variant}_{split}.tfrecords"
-            for split in self.num_examples
+            for split in self.num_scenes
         }
         if [Path(file) for file in files.expand(self.path)] != list(paths.values()):
             super()._make_file()
         for split, path in paths.items():
             options = {"variant": self.dataset_variant, "split": split}
-            _generate_file(path, "multi_mnist", self.num_examples[split], **options)
+            default_files.generate_file(path, "multi_mnist", self.num_scenes[split], **options)
 
 
 @dataclasses.dataclass(eq=False)
@@ -228,19 +224,62 @@ class Shapes(_Generated):
     scene_format = shapes.SCENE_FORMAT
     factors: ClassVar = {name: [name] for name in ("shape", "x", "y")}
     how_to_get_it = _generate("shapes")
-    num_examples = 60000
+    num_scenes = 60000
 
 
 @dataclasses.dataclass(eq=False)
 class ImageFolder(SceneDataset):
-    """PNG and JPEG files of one's own, see `multi_object_datasets.image_folder.PictureFolder`."""
+    """PNG and JPEG files of one's own, see `multi_object_datasets.image_folder.ImageFolder`.
+
+    An image is held out for testing if a hash of its file's content says so, whatever other files
+    there are, so that none ever changes sides as files come and go. Therefore `held_out` is a
+    share, from 0 to 1; any number of images that a config may give instead stands for a tenth. A
+    folder of which the hash leaves nothing on one of the sides serves both.
+    """
 
     how_to_get_it = "make a folder of PNG or JPEG files"
+
+    @property
+    def share(self):
+        """Share of the images that is held out."""
+        return float(self.held_out) if self.held_out <= 1 else HELD_OUT_SHARE
+
+    def _check_held_out(self):
+        if not isinstance(self.held_out, (int, float)) or not 0 < self.held_out <= 1:
+            super()._check_held_out()
+
+    def provenance(self):
+        """Returns as the base does, with the `share` that is held out by the hash of an image."""
+        record = super().provenance()
+        is_split = bool(self._is_held_out.any())
+        return {**record, "share": self.share if is_split else 0.0}
 
     def _source(self):
         folders = files.expand(self.path)
         if len(folders) != 1:
-            raise UserError(f"data.path must name one folder of pictures, not {self.path}")
-        return PictureFolder(
+            raise UserError(f"data.path must name one folder of images, not {self.path}")
+        return image_folder.ImageFolder(
             folders[0], self.image_dim, self.crop_region, self.framing, self.on_error
         )
+
+    @functools.cached_property
+    def _is_held_out(self):
+        """Whether each image is for testing only, bool [N]; none is where all serve both."""
+        place = self._packed.feature("place") / 2**32  # [N], uniform in [0, 1).
+        chosen = place < self.share
+        count, total = np.count_nonzero(chosen), len(chosen)
+        if self.share == 0:
+            return chosen
+        if self.share < 1 and count in (0, total):
+            print(
+                f"{self.path} has too few images ({total}) for data.held_out={self.share} of them: "
+                "they serve both training and testing",
+                file=sys.stderr,
+            )
+            return np.zeros(total, bool)
+        print(
+            f"{self.path}: {count} of its {total} images are held out for testing "
+            f"(data.held_out={self.share}; 1 tests on all)",
+            file=sys.stderr,
+        )
+        return chosen

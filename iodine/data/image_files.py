@@ -1,4 +1,4 @@
-"""Anyone's own pictures, read one by one and framed for a model."""
+"""Anyone's own images, read one by one and framed for a model."""
 
 import sys
 
@@ -9,25 +9,25 @@ from multi_object_datasets import image_files
 from multi_object_datasets.errors import DatasetError
 
 
-def read_pictures(paths, dataset):
-    """Reads pictures as the data set that a model was trained on frames them.
+def read_images(paths, dataset):
+    """Reads images as the data set that a model was trained on frames them.
 
     Args:
       paths: of the files.
       dataset: `SceneDataset`; its file is not read. `data.crop_region`, `data.framing` and
-        `data.on_error` say what to do with pictures of one's own.
+        `data.on_error` say what to do with images of one's own.
 
     Yields:
-      (number of the picture among the paths, float32 [1, H, W, C] in [0, 1]).
+      (number of the image among the paths, float32 [1, H, W, C] in [0, 1]).
 
     Raises:
       DatasetError: for a file that cannot be used where `data.on_error` is "raise"; with "skip" it
-        is left out with a line on stderr, and it is an error if no picture is left.
+        is left out with a line on stderr, and it is an error if no image is left.
     """
     usable = 0
     for number, path in enumerate(paths):
         try:
-            pixels = image_files.read_picture(
+            pixels = image_files.read_image(
                 path, dataset.image_shape, dataset.crop_region, dataset.framing
             )
         except DatasetError as error:
@@ -38,20 +38,20 @@ def read_pictures(paths, dataset):
         usable += 1
         yield number, pixels[None].astype(np.float32) / 255.0
     if not usable:
-        raise DatasetError(f"none of the {len(paths)} pictures can be used")
+        raise DatasetError(f"none of the {len(paths)} images can be used")
 
 
 def batches(paths, dataset):
-    """Reads pictures in batches of the data set's `batch_size`, the last one smaller.
+    """Reads images in batches of the data set's `batch_size`, the last one smaller.
 
     Args:
-      paths, dataset: as for `read_pictures`.
+      paths, dataset: as for `read_images`.
 
     Yields:
-      ({"image": float32 [n, 1, H, W, C]}, numbers of the pictures among the paths int32 [n]).
+      ({"image": float32 [n, 1, H, W, C]}, numbers of the images among the paths int32 [n]).
     """
     numbers, images = [], []
-    for number, image in read_pictures(paths, dataset):
+    for number, image in read_images(paths, dataset):
         numbers.append(number)
         images.append(image)
         if len(images) == dataset.batch_size:

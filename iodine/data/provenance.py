@@ -22,17 +22,38 @@ def check_never_trained_on(trained, dataset):
             f"on those held out of {dataset.path}"
         )
     now = dataset.provenance()
-    if now["content"] != trained["content"]:
-        return f"{dataset.path} is another file than the one that the model was trained on"
-    # Held out are the first scenes of the file, all of them if training leaves none alone.
-    if 0 < now["held_out"] <= trained["held_out"] or not _may_share_scenes(trained, now):
+    if _left_alone(trained, now):
         return None
+    if now["content"] != trained["content"]:
+        if "share" in trained and "share" in now:
+            return (
+                f"{dataset.path} has other images than the folder that the model was trained on; "
+                "of those in both it may have been trained on some"
+            )
+        return f"{dataset.path} is another file than the one that the model was trained on"
+    if not _may_share_scenes(trained, now):
+        return None
+    if "share" in now:
+        share = f"keep to data.held_out={trained['share']}, or " if trained.get("share") else ""
+        raise UserError(
+            f"the model was trained on images of {dataset.path} that would be tested: {share}name "
+            "a folder of others with data.path="
+        )
     keep = f"keep to data.held_out={trained['held_out']}, or " if trained["held_out"] else ""
     raise UserError(
         f"the model was trained on scenes of {dataset.path} that would be tested (training left "
         f"alone the first {trained['held_out']}): {keep}generate others (python -m "
         "multi_object_datasets.generate with --split test) and name them with data.path="
     )
+
+
+def _left_alone(trained, now):
+    """Returns whether training certainly left alone all scenes that are held out now."""
+    if "share" in now:
+        # Images whose content's hash is below a share, whatever folder they are in.
+        return 0 < now["share"] <= trained.get("share", 0)
+    # The first scenes of the file; none if training and testing share all.
+    return now["content"] == trained["content"] and 0 < now["held_out"] <= trained["held_out"]
 
 
 def _may_share_scenes(first, second):

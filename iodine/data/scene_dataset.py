@@ -1,4 +1,4 @@
-"""Batches of scenes for training, for pictures of it, and for evaluation.
+"""Batches of scenes for training, for its summary images, and for evaluation.
 
 Files are packed on first use (see `multi_object_datasets.pack`). A training batch is then a pure
 function of the seed and of the step's number, so that a run goes on where it stopped without
@@ -7,7 +7,6 @@ replaying anything, and every worker sees the same global batches.
 
 import dataclasses
 import functools
-import itertools
 import math
 import os
 import sys
@@ -16,9 +15,10 @@ from typing import ClassVar
 import numpy as np
 import tensorflow as tf
 
+from iodine.data import default_files
 from iodine.data.batches import compact_batch, endless_batches, expand, recolor
-from iodine.errors import UserError
-from multi_object_datasets import files, pack
+from iodine.errors import UserError, as_whole_number
+from multi_object_datasets import files, hdf5, pack
 from multi_object_datasets.image_files import FRAMINGS
 from multi_object_datasets.scene_file import SceneFile
 
@@ -35,8 +35,8 @@ class SceneDataset:
       image_dim: (height, width) after resizing.
       crop_region: ((top, bottom), (left, right)), the rows and columns to keep before resizing;
         None keeps all.
-      shuffle_buffer: number of scenes shuffled at a time when reading without a cache; with one,
-        the whole set is shuffled anew each epoch. None does not shuffle.
+      shuffle_buffer: None does not shuffle training scenes. With any number, which the reference's
+        plans give, the whole set is shuffled anew each epoch.
       max_num_objects: leave out scenes with more visible foreground objects than this.
       min_num_objects: leave out scenes with fewer than this.
       leave_out: {feature of the file: [lowest, highest]}, leave out scenes with a visible object
@@ -49,11 +49,10 @@ class SceneDataset:
         what the true masks say.
       held_out: number of scenes that are for testing and not trained on, the first ones of the
         file, whether left out or not. A file without more scenes than that serves both.
-      cache: directory for the packed scenes, None for that of the file. False reads the file as
-        a stream: slowly, and a later step only by way of all steps before it.
-      framing: how pictures of one's own (`image=`, `ImageFolder`) that have another ratio of sides
+      cache: directory for the packed scenes, None for that of the file.
+      framing: how images of one's own (`image=`, `ImageFolder`) that have another ratio of sides
         are brought to `image_dim`: "crop" keeps their middle, "squeeze" distorts them.
-      on_error: what to do with a picture of one's own that cannot be used: "raise" an error or
+      on_error: what to do with an image of one's own that cannot be used: "raise" an error or
         "skip" it.
     """
 
@@ -81,14 +80,16 @@ class SceneDataset:
 
     def __post_init__(self):
         """Raises UserError where the arguments do not make sense."""
-        if self.batch_size < 1 or self.held_out < 0:
-            raise UserError("data: batch_size must be at least 1, held_out 0")
+        if self.batch_size < 1:
+            raise UserError("data: batch_size must be at least 1")
+        self._check_held_out()
         if not 0 <= self.saturation < math.inf:
             raise UserError(f"data.saturation must be at least 0, not {self.saturation}")
         if not 0 <= self.background <= 1:
             raise UserError(f"data.background must be from 0 to 1, not {self.background}")
         if self.shuffle_buffer is not None and self.shuffle_buffer < 1:
             raise UserError("data.shuffle_buffer must be at least 1, or None for no shuffling")
+        self.path = default_files.resolve(self.path)
         self.image_dim = _as_image_dim(self.image_dim)
         if self.crop_region is not None:
             self.crop_region = _as_crop_region(self.crop_region)
@@ -97,8 +98,8 @@ class SceneDataset:
                 raise UserError(
                     f"data.{name} must be {' or '.join(known)}, not {getattr(self, name)}"
                 )
-        if self.cache is True:
-            raise UserError("data.cache must be a directory, None for the file's own, or False")
+        if self.cache is not None and not isinstance(self.cache, (str, os.PathLike)):
+            raise UserError(f"data.cache must be a directory or None, not {self.cache}")
         fewest, most = self.min_num_objects, self.max_num_objects
         if fewest is not None and most is not None and fewest > most:
             raise UserError(
@@ -106,10 +107,16 @@ class SceneDataset:
                 "no scene has as many objects"
             )
 
+    def _check_held_out(self):
+        """Raises UserError unless `held_out` is a number of scenes."""
+        self.held_out = as_whole_number(self.held_out)  # Sacred reads 3e2 as a float.
+        if not isinstance(self.held_out, int) or self.held_out < 0:
+            raise UserError(f"data.held_out must be a number of scenes, not {self.held_out}")
+
     @property
     def image_shape(self):
         """(H, W, C) of the images in a batch, known without opening the file."""
-        # Pictures of one's own, which have no format, are read as RGB.
+        # Images of one's own, which have no format, are read as RGB.
         channels = self.scene_format.features["image"].shape[-1] if self.scene_format else 3
         return (*self.image_dim, 1 if self.grayscale else channels)
 
@@ -127,7 +134,7 @@ class SceneDataset:
 
         Returns:
           `tf.data.Dataset` of dicts (T frames, 1 but for sequences; L entities, the background
-          first), without mask, visibility and factors where pictures come without masks:
+          first), without mask, visibility and factors where images come without masks:
           image: [B, T, H, W, C] float32 in [0, 1].
           mask: [B, T, L, H, W, 1] float32, 1 where the entity is seen.
           visibility: [B, L] float32, 1 for the background and for each object that is there.
@@ -142,12 +149,8 @@ class SceneDataset:
             raise UserError(f"there is no subset '{subset}', only {', '.join(SUBSETS)}")
         if subset == "test" and self.held_out == 0:
             raise UserError("no scenes are held out for testing: set data.held_out, to 320 say")
-        for name in self.leave_out or {}:
-            if self.scene_format is None or name not in self.scene_format.features:
-                raise UserError(f"data.leave_out: the scenes have no feature '{name}'")
         self._need_file()
-        read = self._stream if self.cache is False else self._gather
-        batches = read(subset, seed, start_step)
+        batches = self._gather(subset, seed, start_step)
         if self.background != 1 and not {"labels", "mask"} & batches.element_spec.keys():
             raise UserError("data.background: without masks nothing says what the background is")
         batches = batches.map(
@@ -175,7 +178,7 @@ class SceneDataset:
         self._need_file()
         return {
             "content": self._source().content(),
-            "held_out": self._num_held_out,
+            "held_out": int(np.count_nonzero(self._is_held_out)),
             "min_num_objects": self.min_num_objects,
             "max_num_objects": self.max_num_objects,
         }
@@ -191,38 +194,39 @@ class SceneDataset:
 
     def _source(self):
         """Returns what the scenes come from."""
-        # Whether label maps can hold all masks is known at the end of the file, too late to stream.
-        whole_masks = self.cache is False
-        return SceneFile(
-            self.path, self.scene_format, self.image_dim, self.crop_region, whole_masks
-        )
+        scene_format, first = self.scene_format, files.expand(self.path)[0]
+        if hdf5.is_hdf5(first):
+            scene_format = hdf5.scene_format(first, like=scene_format)
+        return SceneFile(self.path, scene_format, self.image_dim, self.crop_region)
 
-    def _kept(self, visibility, features):
-        """Returns which scenes have the objects that are wanted.
-
-        Args:
-          visibility: [N, L].
-          features: function of the name of a feature that returns its values [N, L, ...].
-
-        Returns:
-          bool [N].
-        """
-        visible = visibility[:, self.num_background :]
+    def _kept(self):
+        """Returns which scenes have the objects that are wanted, bool [N]."""
+        packed = self._packed
+        for name in self.leave_out or {}:
+            if self.scene_format is None or name not in packed.dtype.names:
+                raise UserError(f"data.leave_out: the scenes have no feature '{name}'")
+        if packed.visibility is None:
+            return np.ones(len(packed), bool)
+        visible = packed.visibility[:, self.num_background :]  # [N, objects]
         count = visible.sum(axis=1)
         fewest = 0 if self.min_num_objects is None else self.min_num_objects
         most = np.inf if self.max_num_objects is None else self.max_num_objects
         kept = (fewest <= count) & (count <= most)
         if not self.leave_out:
             return kept
-        found = visible > 0  # [N, objects]
+        found = visible > 0
         for name, (lowest, highest) in self.leave_out.items():
-            values = features(name)[:, self.num_background :]
+            values = packed.feature(name)[:, self.num_background :]
             within = (np.asarray(lowest) <= values) & (values <= np.asarray(highest))
             found &= within.reshape(*found.shape, -1).all(axis=-1)
         return kept & ~found.any(axis=1)
 
     def _no_scene(self, subset):
         """Returns the UserError for a subset without scenes."""
+        if not self._in_subset(subset).any():
+            return UserError(
+                f"{self.path}: data.held_out={self.held_out} leaves no scene to train on"
+            )
         where = {"train": "after", "test": "among"}.get(subset)
         part = f", {where} the first data.held_out={self.held_out}" if where else ""
         return UserError(
@@ -237,37 +241,28 @@ class SceneDataset:
         return pack.open_scenes(self._source(), self.cache)
 
     @functools.cached_property
-    def _num_held_out(self):
-        """Number of first scenes that are for testing only; 0 if all serve both."""
-        if self.held_out == 0:
-            return 0
-        if self.cache is False:
-            count = sum(1 for _ in itertools.islice(self._source().scenes(), self.held_out + 1))
-        else:
-            count = len(self._packed)
-        if count > self.held_out:
-            return self.held_out
-        print(
-            f"{self.path} has {count} scenes, no more than data.held_out={self.held_out}: they "
-            "serve both training and testing",
-            file=sys.stderr,
-        )
-        return 0
+    def _is_held_out(self):
+        """Whether each scene is for testing only, bool [N]; none is where all serve both."""
+        count = len(self._packed)
+        if 0 < count <= self.held_out:
+            print(
+                f"{self.path} has {count} scenes, no more than data.held_out={self.held_out}: they "
+                "serve both training and testing",
+                file=sys.stderr,
+            )
+            return np.zeros(count, bool)
+        return np.arange(count) < self.held_out
 
-    def _in_subset(self, subset, number):
-        """Returns which scenes belong to a subset by their numbers in the file."""
-        if subset == "summary" or self._num_held_out == 0:
-            return number >= 0
-        return (number < self._num_held_out) == (subset == "test")
+    def _in_subset(self, subset):
+        """Returns which scenes belong to a subset, whatever objects they have, bool [N]."""
+        if subset == "summary" or not self._is_held_out.any():
+            return np.ones(len(self._packed), bool)
+        return self._is_held_out == (subset == "test")
 
     def _gather(self, subset, seed, start_step):
         """Returns batches of packed scenes from the cache."""
         packed, size = self._packed, self.batch_size
-        numbers = np.arange(len(packed), dtype=np.int64)
-        kept = self._in_subset(subset, numbers)
-        if packed.visibility is not None:
-            kept &= self._kept(packed.visibility, packed.feature)
-        numbers = numbers[kept]
+        numbers = np.flatnonzero(self._in_subset(subset) & self._kept())
         if not len(numbers):
             raise self._no_scene(subset)
         if subset == "train":
@@ -302,36 +297,6 @@ class SceneDataset:
             }
 
         return steps.map(gather_graph, tf.data.AUTOTUNE)
-
-    def _stream(self, subset, seed, start_step):
-        """Returns batches of scenes packed on the fly."""
-
-        def scenes():
-            for number, scene in enumerate(self._source().scenes()):
-                if subset == "test" and not self._in_subset(subset, number):
-                    return
-                if not self._in_subset(subset, number):
-                    continue
-                if "visibility" in scene and not self._kept(
-                    scene["visibility"][None], lambda name, scene=scene: scene[name][None]
-                ):
-                    continue
-                yield {**scene, "scene": np.int64(number)} if subset == "test" else scene
-
-        first = next(scenes(), None)
-        if first is None:
-            raise self._no_scene(subset)
-        stream = tf.data.Dataset.from_generator(
-            scenes,
-            output_signature={k: tf.TensorSpec(v.shape, v.dtype) for k, v in first.items()},
-        )
-        if subset == "test":
-            return stream.batch(self.batch_size)
-        if subset == "summary":
-            stream = stream.take(self.batch_size).cache()
-        elif self.shuffle_buffer:
-            stream = stream.shuffle(self.shuffle_buffer, seed)
-        return stream.repeat().batch(self.batch_size, drop_remainder=True).skip(start_step)
 
 
 def _as_image_dim(image_dim):

@@ -9,7 +9,7 @@ from iodine.errors import UserError
 from iodine.evaluate import factors, prediction
 from iodine.evaluate.objects import match_objects, select_objects, true_values
 from multi_object_datasets.image_ops import NO_ENTITY
-from multi_object_datasets.segmentation_measures import segmentation_measures
+from multi_object_datasets.segmentation_metrics import segmentation_measures
 
 
 def select_metrics(info):

@@ -12,7 +12,7 @@ from iodine.evaluate import prediction
 from iodine.figures import decompositions
 from iodine.figures.report import Report
 from iodine.figures.summary_images import slot_colors
-from multi_object_datasets.image_files import picture_paths
+from multi_object_datasets.image_files import image_paths
 
 NUM_SHOWN = 16  # pictures on the page
 
@@ -89,7 +89,7 @@ def segment(model, dataset, checkpoint, images, out, seed):
       model: a `Model`, restored.
       dataset: data set that it was trained on; its file is not read.
       checkpoint: path of the checkpoint that the model was restored from.
-      images: as for `pictures.picture_paths`.
+      images: as for `image_files.image_paths`.
       out: directory to write to, new or empty. For each picture NAME_labels.png has the slot of
         each pixel as its palette index, and NAME.npz the arrays image [H, W, C] as the model saw
         it, masks [K, H, W] and components [K, H, W, C], float32 in [0, 1]. report.html shows the
@@ -100,7 +100,7 @@ def segment(model, dataset, checkpoint, images, out, seed):
       UserError: for a directory that holds something already.
       DatasetError: for pictures that cannot be used.
     """
-    paths = picture_paths(images)
+    paths = image_paths(images)
     names, shown, errors = output_names(paths), [], {}
     report = Report(out, f"{type(model).__name__}: {checkpoint}")
     batches = image_files.batches(paths, dataset)

@@ -11,7 +11,7 @@ from iodine.evaluate import evaluation, prediction
 from iodine.evaluate.objects import match_objects, select_objects
 from iodine.figures import curves, decompositions, latents
 from iodine.figures.report import Report
-from multi_object_datasets.image_files import picture_paths
+from multi_object_datasets.image_files import image_paths
 
 NUM_SCENES = 4  # held-out scenes to show
 NUM_PICTURES = 8  # pictures of one's own to show
@@ -246,7 +246,7 @@ def visualize(model, dataset, checkpoint, images, out, num_images, seed):
       model: a `Model`, restored.
       dataset: data set of `iodine.modules.data`; with pictures its file is not read.
       checkpoint: path of the checkpoint that the model was restored from.
-      images: pictures to show instead of held-out scenes, as for `pictures.picture_paths`, the
+      images: pictures to show instead of held-out scenes, as for `image_files.image_paths`, the
         first ones if there are many; or None.
       out: directory to write to, new or empty; report-STEP beside the checkpoint if None.
       num_images: number of scenes for metrics and projections.
@@ -260,8 +260,8 @@ def visualize(model, dataset, checkpoint, images, out, num_images, seed):
         batch = next(dataset("test").as_numpy_iterator())
         batch = tf.nest.map_structure(lambda x: x[:NUM_SCENES], batch)
     else:
-        paths = picture_paths(images)
-        read = itertools.islice(image_files.read_pictures(paths, dataset), NUM_PICTURES)
+        paths = image_paths(images)
+        read = itertools.islice(image_files.read_images(paths, dataset), NUM_PICTURES)
         numbers, pictures = zip(*read)
         batch = {"image": np.stack(pictures)}  # [B, 1, H, W, C]
     if out is None:

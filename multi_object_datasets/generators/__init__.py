@@ -1,12 +1,11 @@
 """Scene generators, one module for each data set.
 
-Every module has
-- `VARIANTS`: the names that `variant` may take, the first one being the default; empty if there is
-  only one kind;
+What a data set's files hold, and its `VARIANTS`, the first one being the default, is said by the
+module of the same name in `multi_object_datasets`, which reads them. Every generator has
 - `CHUNK_SIZE`: scenes written before the next safe point for an interrupted generation;
 - `scene(rng, variant)`: one scene drawn from a `numpy.random.Generator`, as a dict of arrays. uint8
   arrays are stored as one byte per element, float32 arrays as float lists, both flattened;
-- where scenes are made of pictures, `load_sources(split, path)`: further arguments of `scene`, read
+- where scenes are made of images, `load_sources(split, path)`: further arguments of `scene`, read
   from the user's file, or for None from what is shipped.
 """
 
@@ -30,10 +29,10 @@ def load(name, variant=None):
 
     Args:
       name: one of `NAMES`.
-      variant: one of the generator's `VARIANTS`, or None for the first.
+      variant: one of the data set's `VARIANTS`, or None for the first.
 
     Returns:
-      (module, variant), the variant None for a generator without variants.
+      (module, variant), the variant None for a data set without variants.
 
     Raises:
       DatasetError: no such generator or variant.
@@ -41,10 +40,11 @@ def load(name, variant=None):
     if name not in NAMES:
         raise DatasetError(f"no generator {name!r}; there are: {', '.join(NAMES)}")
     module = importlib.import_module(f"{__name__}.{name}")
+    variants = importlib.import_module(f"multi_object_datasets.{name}").VARIANTS
     if variant is None:
-        return module, (module.VARIANTS or (None,))[0]
-    if variant not in module.VARIANTS:
-        known = ", ".join(module.VARIANTS) or "none"
+        return module, (variants or (None,))[0]
+    if variant not in variants:
+        known = ", ".join(variants) or "none"
         raise DatasetError(f"{name} has no variant {variant!r}; there are: {known}")
     return module, variant
 

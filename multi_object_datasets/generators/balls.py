@@ -6,15 +6,11 @@ front of one another, each at one velocity until it meets an edge.
 
 import numpy as np
 
-from multi_object_datasets.balls import SEQUENCE_LENGTH
+from multi_object_datasets.balls import IMAGE_SIZE, NUM_BALLS, SEQUENCE_LENGTH
 from multi_object_datasets.generators.masks import one_hot
 from multi_object_datasets.generators.tetrominoes import COLORS
 
-NUM_BALLS = {"standard": 3, "crowded": 5, "single": 1, "sequences": 3}
-VARIANTS = tuple(NUM_BALLS)
 CHUNK_SIZE = 5000
-
-IMAGE_SIZE = 14
 TRIES = 20  # to find room for one more ball
 
 BALL = np.array(
@@ -28,6 +24,7 @@ BALL = np.array(
     bool,
 )
 DIAMETER = len(BALL)
+LAST_PLACE = IMAGE_SIZE[0] - DIAMETER  # Of a ball's top row or left column.
 MAX_SPEED = 1.0  # pixels a frame along each axis, in `sequences`
 
 
@@ -42,7 +39,7 @@ def render(factors):
     Returns:
       (image uint8 [14, 14, 3], labels uint8 [14, 14], the entity that each pixel shows).
     """
-    labels = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    labels = np.zeros(IMAGE_SIZE, np.uint8)
     for entity in range(1, len(factors["x"])):
         left, top = int(factors["x"][entity]), int(factors["y"][entity])
         labels[top : top + DIAMETER, left : left + DIAMETER][BALL] = entity
@@ -62,14 +59,14 @@ def sample(rng, x, y):
 
 def place(rng, num_balls):
     """Draws places uniform and independent, which may overlap: (x, y) [2, num_balls]."""
-    return rng.integers(IMAGE_SIZE - DIAMETER + 1, size=(2, num_balls))
+    return rng.integers(LAST_PLACE + 1, size=(2, num_balls))
 
 
 def place_in_turn(rng, num_balls):
     """Draws places without overlap, ball by ball where there is room, as (x, y) [2, num_balls]."""
     while True:
-        taken, places = np.zeros((IMAGE_SIZE, IMAGE_SIZE), bool), []
-        for x, y in rng.integers(IMAGE_SIZE - DIAMETER + 1, size=(TRIES * num_balls, 2)):
+        taken, places = np.zeros(IMAGE_SIZE, bool), []
+        for x, y in rng.integers(LAST_PLACE + 1, size=(TRIES * num_balls, 2)):
             window = taken[y : y + DIAMETER, x : x + DIAMETER]
             if not window[BALL].any():
                 window[BALL] = True
@@ -89,9 +86,8 @@ def move(start, velocity, num_frames):
     Returns:
       Places rounded to pixels, [T, 2, num_balls].
     """
-    last = IMAGE_SIZE - DIAMETER
-    way = (start + np.arange(num_frames)[:, None, None] * velocity) % (2 * last)
-    return np.rint(np.minimum(way, 2 * last - way)).astype(int)
+    way = (start + np.arange(num_frames)[:, None, None] * velocity) % (2 * LAST_PLACE)
+    return np.rint(np.minimum(way, 2 * LAST_PLACE - way)).astype(int)
 
 
 def sequence(rng):

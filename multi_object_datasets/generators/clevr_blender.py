@@ -10,6 +10,7 @@ import tempfile
 
 import numpy as np
 
+from multi_object_datasets.clevr_with_masks import IMAGE_SIZE, MAX_NUM_ENTITIES
 from multi_object_datasets.errors import DatasetError
 from multi_object_datasets.generators import clevr_layout as clevr
 
@@ -182,7 +183,7 @@ def _settings():
     scene.world.node_tree.nodes["Background"].inputs["Strength"].default_value = 0
     render = scene.render
     render.engine = "CYCLES"
-    render.resolution_x, render.resolution_y = clevr.WIDTH, clevr.HEIGHT
+    render.resolution_y, render.resolution_x = IMAGE_SIZE
     render.threads_mode, render.threads = "FIXED", 1
     render.image_settings.file_format = "PNG"
     render.image_settings.color_mode = "RGB"
@@ -200,7 +201,7 @@ def _settings():
 
 def _render(percentage=100):
     """Renders the scene at a percentage of 240x320; returns uint8 [height, width, 3]."""
-    height, width = (edge * percentage // 100 for edge in (clevr.HEIGHT, clevr.WIDTH))
+    height, width = (edge * percentage // 100 for edge in IMAGE_SIZE)
     bpy.context.scene.render.resolution_percentage = percentage
     with tempfile.TemporaryDirectory() as directory:
         path = pathlib.Path(directory, "image.png")
@@ -264,7 +265,7 @@ def render_labels():
 
 
 def render_image(seed, percentage=100):
-    """Renders the picture at a percentage of 240x320: uint8 [height, width, 3]."""
+    """Renders the image at a percentage of 240x320: uint8 [height, width, 3]."""
     bpy.context.scene.cycles.seed = seed
     _set(samples=SAMPLES, filter_width=1.5, denoise=True, view="Standard", for_labels=False)
     return _render(percentage)
@@ -279,7 +280,7 @@ _CAMERA = _camera()
 _MESHES = {shape: _mesh(shape) for shape in clevr.SHAPES}
 for _mesh_data in _MESHES.values():
     _mesh_data.materials.append(None)
-_FLAT = {label: _flat(label) for label in range(1, clevr.MAX_NUM_ENTITIES)}
+_FLAT = {label: _flat(label) for label in range(1, MAX_NUM_ENTITIES)}
 # (material code, colour code): material. The colours count as linear light.
 _LOOKS = {
     (material, color): make([channel / 255 for channel in clevr.COLORS[color - 1]])

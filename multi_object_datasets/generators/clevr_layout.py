@@ -2,11 +2,9 @@
 
 import numpy as np
 
-# The most objects; the fewest are 3.
-MAX_OBJECTS = {"clevr": 10, "clevr6": 6, "clevr6_coarse": 6}
+from multi_object_datasets.clevr_with_masks import IMAGE_SIZE, MAX_NUM_ENTITIES, NUM_OBJECTS
 
-HEIGHT, WIDTH = 240, 320
-MAX_NUM_ENTITIES = 11  # Background included.
+HEIGHT, WIDTH = IMAGE_SIZE
 MIN_GAP = 0.25  # Between the surfaces of two objects, seen from above.
 MIN_MARGIN = 0.4  # Between two centres, along each of the two floor axes as the camera sees them.
 MAX_TRIES = 50  # For one object, before all are placed anew.
@@ -104,7 +102,7 @@ def sample(rng, variant="clevr"):
 
     Args:
       rng: a `numpy.random.Generator`.
-      variant: one of `MAX_OBJECTS`.
+      variant: one of `clevr_with_masks.VARIANTS`.
 
     Returns:
       (factors, view). factors: the published features, [11, ...] with the background first and
@@ -112,7 +110,8 @@ def sample(rng, variant="clevr"):
       `z`, `rotation` (0 to 360), `visibility` and `pixel_coords` [11, 3]. view: jittered
       positions [3] of `camera` and of each of LAMPS.
     """
-    count = rng.integers(3, MAX_OBJECTS[variant] + 1)
+    fewest, most = NUM_OBJECTS[variant]
+    count = rng.integers(fewest, most + 1)
     camera = CAMERA + rng.uniform(-CAMERA_JITTER, CAMERA_JITTER, size=3)
     lamps = {
         name: position + rng.uniform(-LAMP_JITTER, LAMP_JITTER, size=3)

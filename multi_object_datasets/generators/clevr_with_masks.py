@@ -2,25 +2,19 @@
 
 The published files hold 3 to 10 objects (variant `clevr`); `clevr6` draws 3 to 6, the scenes that
 the paper trains on. `clevr6_coarse` holds the scenes of `clevr6`, with the same masks and factors,
-but its pictures are rendered at 120x160 and enlarged, in a fraction of the time: for training at
+but its images are rendered at 120x160 and enlarged, in a fraction of the time: for training at
 image sizes where the difference does not show.
 """
 
 import numpy as np
 from PIL import Image
 
-from multi_object_datasets.generators.clevr_layout import (
-    HEIGHT,
-    MAX_NUM_ENTITIES,
-    MAX_OBJECTS,
-    WIDTH,
-    sample,
-)
+from multi_object_datasets.clevr_with_masks import IMAGE_SIZE, MAX_NUM_ENTITIES
+from multi_object_datasets.generators.clevr_layout import sample
 from multi_object_datasets.generators.masks import one_hot
 
-VARIANTS = tuple(MAX_OBJECTS)
 CHUNK_SIZE = 10
-# Size of the rendered picture in percent of the published one.
+# Size of the rendered image in percent of the published one.
 PERCENTAGES = {"clevr": 100, "clevr6": 100, "clevr6_coarse": 50}
 
 MIN_PIXELS = 200  # That every object shows, or the scene is sampled again.
@@ -39,6 +33,7 @@ def scene(rng, variant):
         if np.bincount(labels.reshape(-1), minlength=count + 1)[1:].min() >= MIN_PIXELS:
             break
     image = clevr_blender.render_image(int(rng.integers(2**31)), PERCENTAGES[variant])
-    if image.shape[:2] != (HEIGHT, WIDTH):
-        image = np.asarray(Image.fromarray(image).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))
+    height, width = IMAGE_SIZE
+    if image.shape[:2] != (height, width):
+        image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
     return {"image": image, "mask": one_hot(labels, MAX_NUM_ENTITIES), **factors}

@@ -1,16 +1,16 @@
-"""Draws a contact sheet of generated scenes: two rows of pictures, each above their label maps.
+"""Draws a contact sheet of generated scenes: two rows of images, each above their label maps.
 
 python -m multi_object_datasets.generators.contact_sheet NAME FILE.png [--variant V]
 """
 
+import colorsys
 import sys
 
-import matplotlib.colors
-import matplotlib.image
 import numpy as np
+from PIL import Image
 
 from multi_object_datasets import generators
-from multi_object_datasets.arguments import Parser
+from multi_object_datasets.arguments import Parser, open_closed_streams
 from multi_object_datasets.errors import DatasetError
 from multi_object_datasets.generators.worker import scene_rng
 
@@ -19,30 +19,30 @@ BORDER = 2
 CELL = 128  # Pixels that a scene is brought to, as nearly as whole factors allow.
 
 
-def _fit(picture):
+def _fit(image):
     """Enlarges or reduces [H, W, C] by a whole factor, to about CELL pixels high."""
-    height, width, channels = picture.shape
+    height, width, channels = image.shape
     if height <= CELL:
-        return picture.repeat(CELL // height, axis=0).repeat(CELL // height, axis=1)
+        return image.repeat(CELL // height, axis=0).repeat(CELL // height, axis=1)
     step = height // CELL + 1
-    blocks = picture.reshape(height // step, step, width // step, step, channels)
+    blocks = image.reshape(height // step, step, width // step, step, channels)
     return blocks.mean(axis=(1, 3))
 
 
-def _bordered(picture):
+def _bordered(image):
     """Adds a grey border on the right and below."""
-    return np.pad(picture, ((0, BORDER), (0, BORDER), (0, 0)), constant_values=0.5)
+    return np.pad(image, ((0, BORDER), (0, BORDER), (0, 0)), constant_values=0.5)
 
 
 def _cells(scene, name):
-    """Returns (picture, coloured label map), [H, W, 3] in [0, 1], for each frame of a scene."""
+    """Returns (image, coloured label map), [H, W, 3] in [0, 1], for each frame of a scene."""
     image, mask = scene["image"], scene["mask"]
     if name == "multi_dsprites":
         mask = mask.transpose(2, 0, 1, 3)  # [L, 64, 64, 1]
     frames = zip(image, mask) if image.ndim == 4 else [(image, mask)]
     objects = mask.shape[-4] - 1
-    colors = matplotlib.colors.hsv_to_rgb(
-        [(0, 0, 0), *((i / objects, 0.8, 1) for i in range(objects))]
+    colors = np.array(
+        [(0, 0, 0), *(colorsys.hsv_to_rgb(i / objects, 0.8, 1) for i in range(objects))]
     )
     return [
         (np.broadcast_to(image / 255, (*image.shape[:2], 3)), colors[mask[..., 0].argmax(axis=0)])
@@ -74,12 +74,14 @@ def contact_sheet(name, path, variant=None):
             np.concatenate([_bordered(_fit(cell)) for cell in row], axis=1) for row in zip(*cells)
         ]
     try:
-        matplotlib.image.imsave(path, np.concatenate(rows), pil_kwargs={"optimize": True})
+        sheet = np.round(255 * np.concatenate(rows)).astype(np.uint8)
+        Image.fromarray(sheet).save(path, optimize=True)
     except OSError as error:
         raise DatasetError(f"cannot write '{path}': {error.strerror}") from error
 
 
 def main():
+    open_closed_streams()
     parser = Parser(description=__doc__.split("\n")[0])
     parser.add_argument("name", metavar="NAME", help=", ".join(generators.NAMES))
     parser.add_argument("path", metavar="FILE.png")

@@ -5,27 +5,12 @@ import colorsys
 import numpy as np
 
 from multi_object_datasets.generators.masks import one_hot
+from multi_object_datasets.multi_dsprites import IMAGE_SIZE, NUM_SPRITES
 
 CHUNK_SIZE = 1000
 
-IMAGE_SIZE = 64
+SIDE = IMAGE_SIZE[0]
 SQUARE, ELLIPSE, HEART = 1, 2, 3
-
-# Variant: (fewest sprites, most sprites); entities are the most sprites and the background.
-NUM_SPRITES = {
-    "binarized": (2, 3),
-    "colored_on_grayscale": (2, 5),
-    "colored_on_black": (2, 5),
-    "colored_on_colored": (1, 4),
-    "binarized_few": (0, 2),
-}
-VARIANTS = (
-    "colored_on_grayscale",
-    "colored_on_black",
-    "colored_on_colored",
-    "binarized",
-    "binarized_few",
-)
 
 # Pixels at scale 1. The square is the largest that turns freely within 28 pixels, which agrees with
 # the largest published one seen.
@@ -34,7 +19,7 @@ ELLIPSE_AXES = (12.5, 7.5)  # Semi-axes.
 HEART_UNIT = 10.5  # The heart is 2 units wide and about as high.
 
 
-def sprite_pixels(shape, x, y, scale, orientation):
+def sprite_pixels(shape, x, y, scale, orientation, square_side=SQUARE_SIDE):
     """Returns the pixels whose centre lies in a sprite.
 
     Args:
@@ -42,39 +27,41 @@ def sprite_pixels(shape, x, y, scale, orientation):
       x, y: centre in [0, 1]: from a quarter to three quarters of the image, across and down.
       scale: in [0.5, 1].
       orientation: in radians, anticlockwise.
+      square_side: of a square, in pixels at scale 1.
 
     Returns:
       bool [64, 64].
     """
-    centers = np.arange(IMAGE_SIZE) + 0.5
-    right = centers[None, :] - IMAGE_SIZE * (0.25 + 0.5 * x)
-    up = IMAGE_SIZE * (0.25 + 0.5 * y) - centers[:, None]
+    centers = np.arange(SIDE) + 0.5
+    right = centers[None, :] - SIDE * (0.25 + 0.5 * x)
+    up = SIDE * (0.25 + 0.5 * y) - centers[:, None]
     cos, sin = np.cos(orientation), np.sin(orientation)
     u = (cos * right + sin * up) / scale  # In the sprite's own axes.
     v = (cos * up - sin * right) / scale
     if shape == SQUARE:
-        return np.maximum(np.abs(u), np.abs(v)) <= SQUARE_SIDE / 2
+        return np.maximum(np.abs(u), np.abs(v)) <= square_side / 2
     if shape == ELLIPSE:
         return (u / ELLIPSE_AXES[0]) ** 2 + (v / ELLIPSE_AXES[1]) ** 2 <= 1
     u, v = u / HEART_UNIT, v / HEART_UNIT
     return u**2 + (1.2 * (v + 0.3) - np.sqrt(np.abs(u))) ** 2 <= 1
 
 
-def render(factors):
+def render(factors, square_side=SQUARE_SIDE):
     """Draws a scene from its factors.
 
     Args:
       factors: dict of arrays [L, ...] with the background first: `shape`, `x`, `y`, `scale`,
         `orientation`, `visibility`, and `color` [L, 3 or 1] in [0, 1]. Later sprites lie in
         front.
+      square_side: as for `sprite_pixels`.
 
     Returns:
       (image uint8 [64, 64, 3 or 1], labels uint8 [64, 64], the entity that each pixel shows).
     """
-    labels = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    labels = np.zeros(IMAGE_SIZE, np.uint8)
     for entity in range(1, int(factors["visibility"].sum())):
         pose = (factors[name][entity] for name in ("shape", "x", "y", "scale", "orientation"))
-        labels[sprite_pixels(*pose)] = entity
+        labels[sprite_pixels(*pose, square_side)] = entity
     colors = np.round(factors["color"] * 255).astype(np.uint8)
     return colors[labels], labels
 

@@ -11,13 +11,16 @@ from PIL import Image
 
 from multi_object_datasets import digits
 from multi_object_datasets.generators.masks import one_hot
-from multi_object_datasets.multi_mnist import IMAGE_SIZE, MAX_NUM_ENTITIES
+from multi_object_datasets.multi_mnist import (
+    FLOAT_FEATURES,
+    IMAGE_SIZE,
+    MAX_NUM_DIGITS,
+    MAX_NUM_ENTITIES,
+)
 
-VARIANTS = tuple(IMAGE_SIZE)
 CHUNK_SIZE = 2500
 
-MAX_NUM_DIGITS = MAX_NUM_ENTITIES - 1
-DIGIT_SIDE = 20  # Pixels that the longer side of each digit has in its picture of 28.
+DIGIT_SIDE = 20  # Pixels that the longer side of each digit has in its image of 28.
 SHOWN = 64  # Brightness from which on a pixel counts as the digit's, a quarter of the full one.
 
 
@@ -39,30 +42,29 @@ def _draw_scale(rng, variant):
 
 
 def sample(rng, variant, source, count):
-    """Draws so many digits, their sizes, and their places, uniform within the picture.
+    """Draws so many digits, their sizes, and their places, uniform within the image.
 
     Args:
       rng: a `numpy.random.Generator`.
       variant: one of `VARIANTS`.
-      source: (pictures [N, 28, 28] uint8, labels [N]).
+      source: (images [N, 28, 28] uint8, labels [N]).
       count: number of digits.
 
     Returns:
       (factors, layers): dict of float32 arrays [3], the background first and zero where there is
-      no digit, see `multi_object_datasets.multi_mnist`; the digits' pictures in their places, int
+      no digit, see `multi_object_datasets.multi_mnist`; the digits' images in their places, int
       [count, S, S].
     """
-    pictures, labels = source
+    images, labels = source
     size = IMAGE_SIZE[variant][0]
-    names = ("label", "scale", "x", "y", "visibility")
-    factors = {name: np.zeros(MAX_NUM_ENTITIES, np.float32) for name in names}
+    factors = {name: np.zeros(MAX_NUM_ENTITIES, np.float32) for name in FLOAT_FEATURES}
     factors["visibility"][: count + 1] = 1
     layers = np.zeros((count, size, size), int)
     for i in range(count):
-        index = rng.integers(len(pictures))
+        index = rng.integers(len(images))
         side = round(digits.SIZE * _draw_scale(rng, variant))
         left, top = rng.integers(size - side + 1, size=2)
-        resized = Image.fromarray(pictures[index]).resize((side, side), Image.Resampling.BILINEAR)
+        resized = Image.fromarray(images[index]).resize((side, side), Image.Resampling.BILINEAR)
         layers[i, top : top + side, left : left + side] = np.asarray(resized)
         factors["label"][i + 1] = labels[index]
         factors["scale"][i + 1] = side / digits.SIZE

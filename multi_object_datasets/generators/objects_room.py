@@ -5,9 +5,9 @@ The variant `sequences` holds 16 frames of a scene whose camera moves at one vel
 """
 
 from multi_object_datasets.generators.masks import one_hot
-from multi_object_datasets.generators.room_layout import FIRST_OBJECT, OBJECTS, sample
+from multi_object_datasets.generators.room_layout import FIRST_OBJECT, sample
+from multi_object_datasets.objects_room import MAX_NUM_ENTITIES
 
-VARIANTS = tuple(OBJECTS)
 CHUNK_SIZE = 50
 
 
@@ -21,7 +21,7 @@ def scene(rng, variant):
         images, labels = room_mitsuba.render(room, seed=int(rng.integers(2**31)))
         if not room["objects"] or labels[0].max() >= FIRST_OBJECT:
             break
-    mask = one_hot(labels, OBJECTS[variant][2])  # [frames, L, 64, 64, 1]
+    mask = one_hot(labels, MAX_NUM_ENTITIES[variant])  # [frames, L, 64, 64, 1]
     if variant != "sequences":
         images, mask = images[0], mask[0]
     return {"image": images, "mask": mask}

@@ -4,17 +4,8 @@ import colorsys
 
 import numpy as np
 
-# Variant: (fewest objects, most objects, entities of the file).
-OBJECTS = {
-    "train": (3, 3, 7),
-    "six_objects": (6, 6, 10),
-    "empty_room": (0, 0, 4),
-    "identical_color": (4, 6, 10),
-    "sequences": (3, 3, 7),
-}
+from multi_object_datasets.objects_room import NUM_OBJECTS, SEQUENCE_LENGTH
 
-IMAGE_SIZE = 64
-NUM_FRAMES = 16  # Of a sequence.
 SKY, FLOOR, WALL_1, WALL_2, FIRST_OBJECT = range(5)
 
 SHAPES = ("sphere", "cube", "cylinder", "capsule")
@@ -48,14 +39,14 @@ def sample(rng, variant):
 
     Args:
       rng: a `numpy.random.Generator`.
-      variant: one of `OBJECTS`.
+      variant: one of `objects_room.VARIANTS`.
 
     Returns:
       dict: `floor` and `wall`, RGB colours [3] in [0, 1]; `objects`, a list of dicts of `shape`,
       `position` [2] and `radius` in metres, `turn` in degrees and `color` [3]; `cameras`
       [frames, 2], angle on the ring and pitch in degrees.
     """
-    fewest, most, _ = OBJECTS[variant]
+    fewest, most = NUM_OBJECTS[variant]
     count = int(rng.integers(fewest, most + 1))
     radii = rng.uniform(*RADII, count)
     colors = [_color(rng) for _ in range(count)]
@@ -74,7 +65,7 @@ def sample(rng, variant):
     start = np.array([rng.uniform(0, 360), rng.uniform(*PITCH)])
     if variant == "sequences":
         stop = np.array([start[0] + rng.uniform(-90, 90), rng.uniform(*PITCH)])
-        cameras = np.linspace(start, stop, NUM_FRAMES)
+        cameras = np.linspace(start, stop, SEQUENCE_LENGTH)
     else:
         cameras = start[None]
     return {"floor": _color(rng), "wall": _color(rng), "objects": objects, "cameras": cameras}

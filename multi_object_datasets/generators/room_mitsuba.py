@@ -6,6 +6,7 @@ import numpy as np
 
 from multi_object_datasets.errors import DatasetError
 from multi_object_datasets.generators import room_layout as layout
+from multi_object_datasets.objects_room import IMAGE_SIZE
 
 try:
     import drjit
@@ -101,7 +102,7 @@ def _sensor(angle, pitch):
     outward = np.array([np.cos(angle), np.sin(angle), 0])
     origin = layout.CAMERA_RADIUS * outward + [0, 0, layout.CAMERA_HEIGHT]
     target = origin - np.cos(pitch) * outward + [0, 0, np.sin(pitch)]
-    size = layout.IMAGE_SIZE
+    size = IMAGE_SIZE[0]
     return mitsuba.load_dict(
         {
             "type": "perspective",
@@ -145,7 +146,7 @@ def _look(scene, sensor):
       (entities int [64 * GRID, 64 * GRID], heights [64 * GRID, 64 * GRID], the rays' upward
       part).
     """
-    count = layout.IMAGE_SIZE * GRID
+    count = IMAGE_SIZE[0] * GRID
     entities = np.zeros((count, count), np.uint8)
     heights = np.zeros((count, count))
     for row, column in np.ndindex(count, count):
@@ -179,7 +180,7 @@ def render(room, seed):
     ambient = AMBIENT * _linear(
         np.stack([np.zeros(3), room["floor"], room["wall"], room["wall"], *objects])
     )
-    size = layout.IMAGE_SIZE
+    size = IMAGE_SIZE[0]
     images, labels = [], []
     for angle, pitch in room["cameras"]:
         sensor = _sensor(angle, pitch)

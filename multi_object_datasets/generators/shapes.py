@@ -3,12 +3,11 @@
 import numpy as np
 
 from multi_object_datasets.generators.masks import one_hot
+from multi_object_datasets.shapes import IMAGE_SIZE, NUM_SHAPES
 
-VARIANTS = ()
 CHUNK_SIZE = 5000
 
-IMAGE_SIZE = 28
-NUM_SHAPES = 3
+SIDE = IMAGE_SIZE[0]
 
 _ROWS, _COLUMNS = np.mgrid[:11, :11]
 _TRIANGLE = abs(_COLUMNS - 5) <= _ROWS // 2  # One pixel wide at the top, 11 at the bottom.
@@ -28,12 +27,12 @@ def render(factors):
       (image uint8 [28, 28, 1] of 0 and 255, labels uint8 [28, 28], the entity that each pixel
       shows).
     """
-    labels = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    labels = np.zeros(IMAGE_SIZE, np.uint8)
     for entity in range(1, NUM_SHAPES + 1):
         pixels = PIXELS[int(factors["shape"][entity])]
         size = len(pixels)
-        left = round(float(factors["x"][entity]) * IMAGE_SIZE - size / 2)
-        top = round(float(factors["y"][entity]) * IMAGE_SIZE - size / 2)
+        left = round(float(factors["x"][entity]) * SIDE - size / 2)
+        top = round(float(factors["y"][entity]) * SIDE - size / 2)
         labels[top : top + size, left : left + size][pixels] = entity
     return np.where(labels > 0, np.uint8(255), np.uint8(0))[..., None], labels
 
@@ -42,7 +41,7 @@ def sample(rng):
     """Draws the factors of a scene: shapes and places uniform, wholly inside the image."""
     shape = rng.integers(1, len(PIXELS) + 1, size=NUM_SHAPES)
     size = np.array([len(PIXELS[code]) for code in shape])
-    x, y = (rng.integers(IMAGE_SIZE - size + 1, size=(2, NUM_SHAPES)) + size / 2) / IMAGE_SIZE
+    x, y = (rng.integers(SIDE - size + 1, size=(2, NUM_SHAPES)) + size / 2) / SIDE
     factors = {"shape": shape, "x": x, "y": y}
     factors = {
         name: np.concatenate([[0], values]).astype(np.float32) for name, values in factors.items()

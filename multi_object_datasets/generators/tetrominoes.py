@@ -1,20 +1,19 @@
 """Tetrominoes: three tetrominoes without overlap on black, 35x35 pixels.
 
 Drawn exactly as in the published file, shape codes and the shading of a block included. In the
-variant `ambiguous` the pieces have one colour, and lie so that the picture, which shows blocks but
+variant `ambiguous` the pieces have one colour, and lie so that the image, which shows blocks but
 no pieces, can be taken apart in two or more ways: `decompositions` tells them all.
 """
 
 import numpy as np
 
 from multi_object_datasets.generators.masks import one_hot
+from multi_object_datasets.tetrominoes import IMAGE_SIZE, NUM_PIECES
 
-VARIANTS = ("standard", "ambiguous")
 CHUNK_SIZE = 2500
 
-IMAGE_SIZE = 35
+SIDE = IMAGE_SIZE[0]
 BLOCK_SIZE = 5
-NUM_PIECES = 3
 
 # One block, to be multiplied by the piece's colour: lit from above, with a bevel.
 BLOCK = np.array(
@@ -83,8 +82,8 @@ def render(factors):
       (image uint8 [35, 35, 3], mask uint8 [4, 35, 35, 1] of 0 and 255, one-hot over the
       entities).
     """
-    image = np.zeros((IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
-    labels = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    image = np.zeros((*IMAGE_SIZE, 3), np.uint8)
+    labels = np.zeros(IMAGE_SIZE, np.uint8)
     for entity in range(1, NUM_PIECES + 1):
         pixels = PIXELS[int(factors["shape"][entity])]
         height, width = pixels.shape
@@ -113,7 +112,7 @@ def sample(rng):
     color = COLORS[rng.integers(len(COLORS), size=NUM_PIECES)]
     sizes = np.array([PIXELS[code].shape for code in shape])  # [3, 2]
     while True:
-        position = rng.integers(IMAGE_SIZE - sizes + 1)  # [3, 2] (top, left)
+        position = rng.integers(SIDE - sizes + 1)  # [3, 2] (top, left)
         if not _overlap(shape, position):
             return _factors(shape, position, color)
 
@@ -129,9 +128,7 @@ def sample_ambiguous(rng):
         color = COLORS[rng.integers(len(COLORS))]
         sizes = np.array([PIXELS[code].shape for code in shape])  # [3, 2]
         offset = rng.integers(BLOCK_SIZE, size=2)  # Of the grid.
-        position = offset + BLOCK_SIZE * rng.integers(
-            (IMAGE_SIZE - sizes - offset) // BLOCK_SIZE + 1
-        )
+        position = offset + BLOCK_SIZE * rng.integers((SIDE - sizes - offset) // BLOCK_SIZE + 1)
         if not _overlap(shape, position):
             factors = _factors(shape, position, np.stack([color] * NUM_PIECES))
             if len(decompositions(factors)) > 1:
@@ -139,7 +136,7 @@ def sample_ambiguous(rng):
 
 
 def decompositions(factors):
-    """Returns all ways to take a scene's picture apart into the data set's pieces.
+    """Returns all ways to take a scene's image apart into the data set's pieces.
 
     Args:
       factors: as for `render`; pieces must not overlap.
@@ -171,7 +168,7 @@ def decompositions(factors):
 
 def _overlap(shape, position):
     """Returns whether two of the pieces touch the same pixel."""
-    count = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    count = np.zeros(IMAGE_SIZE, np.uint8)
     for code, (top, left) in zip(shape, position):
         height, width = PIXELS[code].shape
         count[top : top + height, left : left + width] += PIXELS[code]

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from multi_object_datasets import tetrominoes
+from multi_object_datasets import formats, tetrominoes
 
 PARITY = pathlib.Path(__file__).parent.parent / "parity"
 
@@ -32,8 +32,8 @@ def random_scene(scene_format, rng):
     return scene
 
 
-def serialise(scene, scene_format, whole_strings=False):
-    """Returns a scene as a `tf.Example`, uint8 arrays as one-byte strings or as whole ones."""
+def serialise(scene, scene_format):
+    """Returns a scene as a `tf.Example`, uint8 arrays as one-byte strings."""
     features = {}
     for name, value in scene.items():
         stored_axes = scene_format.features[name].stored_axes
@@ -41,13 +41,18 @@ def serialise(scene, scene_format, whole_strings=False):
             value = value.transpose(np.argsort(stored_axes))
         if value.dtype == np.uint8:
             data = value.tobytes()
-            values = [data] if whole_strings else [data[i : i + 1] for i in range(len(data))]
+            values = [data[i : i + 1] for i in range(len(data))]
             feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
         else:
             feature = tf.train.Feature(float_list=tf.train.FloatList(value=value.ravel()))
         features[name] = feature
     example = tf.train.Example(features=tf.train.Features(feature=features))
     return example.SerializeToString()
+
+
+def read(path, scene_format):
+    """Returns the scenes of a file as dicts of arrays, read by this project."""
+    return [scene for _, _, scene in formats.read_numbered_scenes(path, scene_format)]
 
 
 def write(path, records, compression="GZIP"):

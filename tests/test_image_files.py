@@ -1,4 +1,4 @@
-"""One picture file of anyone's: found, read with the right values, and framed."""
+"""One image file of anyone's: found, read with the right values, and framed."""
 
 import os
 
@@ -7,17 +7,17 @@ import pytest
 from PIL import Image
 
 from multi_object_datasets.errors import DatasetError
-from multi_object_datasets.image_files import picture_paths, read_picture
+from multi_object_datasets.image_files import image_paths, read_image
 
 
 def read(path, shape, **options):
-    """Reads a picture; returns its pixels as numbers that may be subtracted."""
-    image = read_picture(str(path), shape, **options)
+    """Reads an image; returns its pixels as numbers that may be subtracted."""
+    image = read_image(str(path), shape, **options)
     assert image.dtype == np.uint8 and image.shape == shape
     return image.astype(int)
 
 
-def test_grey_and_colour_pictures_serve_models_of_either(tmp_path):
+def test_grey_and_colour_images_serve_models_of_either(tmp_path):
     color = np.random.default_rng(0).integers(0, 256, [5, 7, 3], np.uint8)
     Image.fromarray(color).save(tmp_path / "color.png")
     Image.fromarray(color[..., 0]).save(tmp_path / "grey.png")
@@ -41,9 +41,9 @@ def test_16_bit_grey_is_scaled_to_8_bits(tmp_path, suffix):
 def test_transparent_parts_show_black(tmp_path, mode):
     alpha = np.array([[0, 51, 255]], np.uint8)
     if mode == "P":
-        picture = Image.fromarray(np.array([[0, 1, 2]], np.uint8), "P")
-        picture.putpalette([200] * 9)
-        picture.save(tmp_path / "a.png", transparency=bytes(alpha[0]))
+        image = Image.fromarray(np.array([[0, 1, 2]], np.uint8), "P")
+        image.putpalette([200] * 9)
+        image.save(tmp_path / "a.png", transparency=bytes(alpha[0]))
     else:
         bands = [np.full_like(alpha, 200)] * (len(mode) - 1) + [alpha]
         Image.fromarray(np.stack(bands, axis=-1), mode).save(tmp_path / "a.png")
@@ -51,7 +51,7 @@ def test_transparent_parts_show_black(tmp_path, mode):
     np.testing.assert_allclose(image[0, :, 1], [0, 40, 200], atol=1)
 
 
-def test_a_picture_that_the_camera_calls_turned_is_turned(tmp_path):
+def test_an_image_that_the_camera_calls_turned_is_turned(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, [4, 6, 3], np.uint8)
     exif = Image.Exif()
     exif[0x0112] = 6  # Orientation: to be turned by 90 degrees clockwise.
@@ -76,7 +76,7 @@ def test_framing_keeps_the_middle_or_all(tmp_path):
         read(path, (4, 4, 3), crop_region=((0, 7), (0, 7)))
 
 
-def test_a_large_picture_is_averaged_as_it_shrinks(tmp_path):
+def test_a_large_image_is_averaged_as_it_shrinks(tmp_path):
     pixels = np.zeros([64, 64, 3], np.uint8)
     pixels[:, ::2] = 200
     Image.fromarray(pixels).save(tmp_path / "stripes.png")
@@ -86,9 +86,9 @@ def test_a_large_picture_is_averaged_as_it_shrinks(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "a.png: cannot read the picture .No such file"),
-        (b"", "a.png: cannot read the picture .cannot identify"),
-        (b"no picture", "a.png: cannot read the picture .cannot identify"),
+        (None, "a.png: cannot read the image .No such file"),
+        (b"", "a.png: cannot read the image .cannot identify"),
+        (b"no image", "a.png: cannot read the image .cannot identify"),
         (np.float32([[0.5]]), "a.png: has floating-point pixels; save it with 8 bits"),
         (np.int32([[1 << 20]]), "a.png: has more than 16 bits a pixel; save it with 8"),
     ],
@@ -105,7 +105,7 @@ def test_unusable_files_are_one_line(tmp_path, content, message):
 
 
 @pytest.mark.parametrize("case", range(60))
-def test_a_damaged_picture_is_read_or_refused(tmp_path, case):
+def test_a_damaged_image_is_read_or_refused(tmp_path, case):
     rng = np.random.default_rng(case)
     suffix = ["png", "jpg", "gif"][case % 3]
     path = tmp_path / f"a.{suffix}"
@@ -127,21 +127,21 @@ def test_a_value_of_image_is_a_list_of_files(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("b.png", "a.JPG", "a_mask.png", "c.jpeg"):
         Image.new("RGB", (4, 4)).save(tmp_path / name)
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "empty").mkdir()
     a, b, c, mask = (str(tmp_path / n) for n in ("a.JPG", "b.png", "c.jpeg", "a_mask.png"))
-    assert picture_paths(tmp_path) == picture_paths("~") == [a, b, c]
-    assert picture_paths(b) == picture_paths("~/b.png") == picture_paths("~/*.png") == [b]
-    assert picture_paths([c, "~/b*", tmp_path]) == [c, b, a, b, c]
-    assert picture_paths(mask) == [mask]
+    assert image_paths(tmp_path) == image_paths("~") == [a, b, c]
+    assert image_paths(b) == image_paths("~/b.png") == image_paths("~/*.png") == [b]
+    assert image_paths([c, "~/b*", tmp_path]) == [c, b, a, b, c]
+    assert image_paths(mask) == [mask]
     for value, message in {
-        "~/d.png": f"{tmp_path}/d.png: there is no such picture",
+        "~/d.png": f"{tmp_path}/d.png: there is no such image",
         "~/d*.png": f"{tmp_path}/d.*: no file has such a name",
         "~/*_mask.png": "only masks have such names",
         5: "a path has to be text, not 5",
         tmp_path / "empty": "empty: there are no PNG or JPEG files in this folder",
     }.items():
         with pytest.raises(DatasetError, match=message):
-            picture_paths([b, value])
+            image_paths([b, value])
     with pytest.raises(DatasetError, match="list of paths is empty"):
-        picture_paths([])
+        image_paths([])

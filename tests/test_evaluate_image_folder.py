@@ -1,4 +1,4 @@
-"""evaluate on pictures of one's own with masks, and on any terminal, run as people run it."""
+"""evaluate on images of one's own with masks, and on any terminal, run as people run it."""
 
 import json
 
@@ -15,20 +15,20 @@ from tests.helpers import tiny
 @pytest.fixture
 def folder(tmp_path):
     """Two scenes as a PNG and its label map each."""
-    generate("tetrominoes", num_examples=2, seed=0, path=str(tmp_path / "scenes"), workers=1)
+    generate("tetrominoes", num_scenes=2, seed=0, path=str(tmp_path / "scenes"), workers=1)
     batch = next(datasets.Tetrominoes(str(tmp_path / "scenes"), 2)("summary").as_numpy_iterator())
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "images").mkdir()
     for name, image, mask in zip("ab", batch["image"][:, 0], batch["mask"][:, 0]):
         pixels, labels = np.uint8(np.round(255 * image)), np.uint8(mask[..., 0].argmax(axis=0))
-        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{name}.png")
-        Image.fromarray(labels).save(tmp_path / "pictures" / f"{name}_mask.png")
-    return tmp_path / "pictures"
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{name}.png")
+        Image.fromarray(labels).save(tmp_path / "images" / f"{name}_mask.png")
+    return tmp_path / "images"
 
 
 def test_a_shipped_model_scores_masks_without_factors_on_a_terminal_of_ascii(tmp_path, folder):
     out = tmp_path / "figures.json"
     words = ["evaluate", "with", "tetrominoes_fast", f"data.path={folder}", f"out={out}"]
-    words += ["data.constructor=iodine.modules.data.ImageFolder", "seed=0"]
+    words += ["data.constructor=iodine.modules.data.ImageFolder", "seed=0", "data.held_out=1"]
     process = tiny.start(*words, environment={"PYTHONIOENCODING": "ascii"})
     stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stderr

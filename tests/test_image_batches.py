@@ -1,4 +1,4 @@
-"""Pictures of one's own become batches for a model: framed, numbered, skipped or refused."""
+"""Images of one's own become batches for a model: framed, numbered, skipped or refused."""
 
 import numpy as np
 import pytest
@@ -6,11 +6,11 @@ from PIL import Image
 
 from iodine.data import datasets, image_files
 from multi_object_datasets.errors import DatasetError
-from multi_object_datasets.image_files import picture_paths
+from multi_object_datasets.image_files import image_paths
 
 
 def save(folder, *names):
-    """Saves random pictures of 6x9 pixels; returns {name: pixels}."""
+    """Saves random images of 6x9 pixels; returns {name: pixels}."""
     rng = np.random.default_rng(0)
     pixels = {name: rng.integers(0, 256, [6, 9, 3], np.uint8) for name in names}
     for name, array in pixels.items():
@@ -18,7 +18,7 @@ def save(folder, *names):
     return pixels
 
 
-def test_pictures_are_framed_as_the_data_set_says(tmp_path):
+def test_images_are_framed_as_the_data_set_says(tmp_path):
     pixels = save(tmp_path, "a.png")["a.png"].astype(np.float32) / 255
     region = [[1, 5], [2, 9]]
     for options, expected in (
@@ -37,17 +37,17 @@ def test_pictures_are_framed_as_the_data_set_says(tmp_path):
     np.testing.assert_allclose(batch["image"][0, 0, ..., 0], pixels.mean(-1), atol=0.5 / 255)
 
 
-def test_batches_number_the_pictures_whatever_is_skipped(tmp_path, capfd):
+def test_batches_number_the_images_whatever_is_skipped(tmp_path, capfd):
     save(tmp_path, "a.png", "c.png", "d.png", "e.png")
-    (tmp_path / "b.png").write_text("no picture")
-    paths = picture_paths(tmp_path)
+    (tmp_path / "b.png").write_text("no image")
+    paths = image_paths(tmp_path)
     dataset = datasets.ImageFolder("nowhere", 3, [6, 9], on_error="skip")
     batches = list(image_files.batches(paths, dataset))
     assert [numbers.tolist() for _, numbers in batches] == [[0, 2, 3], [4]]
     assert [len(batch["image"]) for batch, _ in batches] == [3, 1]
-    assert f"skipped {tmp_path}/b.png: cannot read the picture" in capfd.readouterr().err
-    with pytest.raises(DatasetError, match="none of the 1 pictures can be used"):
+    assert f"skipped {tmp_path}/b.png: cannot read the image" in capfd.readouterr().err
+    with pytest.raises(DatasetError, match="none of the 1 images can be used"):
         list(image_files.batches(paths[1:2], dataset))
     strict = datasets.ImageFolder("nowhere", 3, [6, 9])
-    with pytest.raises(DatasetError, match="b.png: .*datasets.on_error=skip leaves it out"):
+    with pytest.raises(DatasetError, match="b.png: .*data.on_error=skip leaves it out"):
         list(image_files.batches(paths, strict))

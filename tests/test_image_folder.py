@@ -1,4 +1,4 @@
-"""Folders of one's own pictures: any size, with or without masks, and what cannot be used."""
+"""Folders of one's own images: any size, with or without masks, and what cannot be used."""
 
 import re
 
@@ -11,32 +11,30 @@ from iodine.errors import UserError
 from multi_object_datasets.errors import DatasetError
 
 
-def save_pictures(folder, **arrays):
+def save_images(folder, **arrays):
     """Saves arrays as PNG, or as JPEG where the name says so."""
     for name, array in arrays.items():
         suffix = "jpg" if name.startswith("photo") else "png"
         Image.fromarray(np.asarray(array, np.uint8)).save(folder / f"{name}.{suffix}")
 
 
-def test_own_pictures_of_any_size_are_resized_and_have_no_masks(tmp_path):
-    red, dark = np.zeros([20, 30, 3]), np.full([9, 9], 51)  # A colour and a grey picture.
+def test_own_images_of_any_size_are_resized_and_have_no_masks(tmp_path):
+    red, dark = np.zeros([20, 30, 3]), np.full([9, 9], 51)  # A colour and a grey image.
     red[..., 0] = 255
-    save_pictures(tmp_path, b_dark=dark, a_red=red, photo=np.full([40, 8, 3], 102))
-    (tmp_path / "notes.txt").write_text("not a picture")
-    dataset = datasets.ImageFolder(tmp_path, 3, [8, 6], held_out=1)
+    save_images(tmp_path, b_dark=dark, a_red=red, photo=np.full([40, 8, 3], 102))
+    (tmp_path / "notes.txt").write_text("not an image")
+    dataset = datasets.ImageFolder(tmp_path, 3, [8, 6], held_out=1.0)
     (batch,) = dataset("summary").take(1).as_numpy_iterator()
     assert batch.keys() == {"image"} and batch["image"].shape == (3, 1, 8, 6, 3)
     colors = np.array([[1, 0, 0], [0.2, 0.2, 0.2], [0.4, 0.4, 0.4]])[:, None, None, None]
     np.testing.assert_allclose(batch["image"], colors * np.ones([8, 6, 1]), atol=0.01)
-    assert len(list(dataset("test"))) == 1
-    (streamed,) = datasets.ImageFolder(tmp_path, 3, [8, 6], cache=False)("summary").take(1)
-    np.testing.assert_array_equal(streamed["image"], batch["image"])
+    assert [len(b["image"]) for b in dataset("test")] == [3]
 
 
-def test_label_maps_beside_own_pictures_give_masks(tmp_path):
+def test_label_maps_beside_own_images_give_masks(tmp_path):
     labels = np.zeros([8, 8], np.uint8)
     labels[:4, :4], labels[6:, 6:] = 1, 3
-    save_pictures(tmp_path, one=np.zeros([8, 8, 3]), two=np.zeros([16, 16, 3]))
+    save_images(tmp_path, one=np.zeros([8, 8, 3]), two=np.zeros([16, 16, 3]))
     Image.fromarray(labels).save(tmp_path / "one_mask.png")
     palette = Image.fromarray(np.zeros([16, 16], np.uint8), "P")
     palette.putpalette([255, 0, 0, 0, 255, 0])
@@ -54,8 +52,8 @@ def test_label_maps_beside_own_pictures_give_masks(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("bad.png", b"not a picture", "bad.png: cannot read the picture .cannot identify"),
-        ("bad.jpg", "cut", "bad.jpg: cannot read the picture .*truncated"),
+        ("bad.png", b"not an image", "bad.png: cannot read the image .cannot identify"),
+        ("bad.jpg", "cut", "bad.jpg: cannot read the image .*truncated"),
         ("good_mask.png", np.zeros([3, 3]), "good.png: its mask good_mask.png has another size"),
         ("good_mask.png", np.zeros([9, 9, 3]), "good_mask.png: the mask has colours"),
         (
@@ -64,21 +62,19 @@ def test_label_maps_beside_own_pictures_give_masks(tmp_path):
             "good_mask.png: .* up to 255, but labels are 0 for the background and 1, 2, 3",
         ),
         ("fine_mask.png", np.zeros([9, 9]), "good.png: there is no mask good_mask.png"),
-        ("bad_mask.png", np.zeros([9, 9]), "bad_mask.png: there is no picture bad.png or .jpg"),
-        ("GOOD_mask.PNG", np.zeros([9, 9]), "GOOD_mask.PNG: there is no picture GOOD.png"),
+        ("bad_mask.png", np.zeros([9, 9]), "bad_mask.png: there is no image bad.png or .jpg"),
+        ("GOOD_mask.PNG", np.zeros([9, 9]), "GOOD_mask.PNG: there is no image GOOD.png"),
         ("fine_mask.jpg", np.zeros([9, 9]), "fine_mask.jpg: a mask has to be a PNG file"),
     ],
 )
-def test_unusable_pictures_are_named_and_refused_or_skipped(
-    tmp_path, capfd, name, content, message
-):
-    save_pictures(tmp_path, good=np.zeros([9, 9, 3]))
+def test_unusable_images_are_named_and_refused_or_skipped(tmp_path, capfd, name, content, message):
+    save_images(tmp_path, good=np.zeros([9, 9, 3]))
     if name != "good_mask.png":
-        save_pictures(tmp_path, fine=np.zeros([9, 9, 3]))
+        save_images(tmp_path, fine=np.zeros([9, 9, 3]))
     if isinstance(content, bytes):
         (tmp_path / name).write_bytes(content)
     elif isinstance(content, str):
-        save_pictures(tmp_path, photo=np.random.default_rng(0).integers(0, 256, [64, 64, 3]))
+        save_images(tmp_path, photo=np.random.default_rng(0).integers(0, 256, [64, 64, 3]))
         whole = (tmp_path / "photo.jpg").read_bytes()
         (tmp_path / name).write_bytes(whole[: len(whole) // 2])
     else:
@@ -88,7 +84,7 @@ def test_unusable_pictures_are_named_and_refused_or_skipped(
         datasets.ImageFolder(tmp_path, 1, [8, 8], cache=cache)("train")
     dataset = datasets.ImageFolder(tmp_path, 1, [8, 8], cache=cache, on_error="skip")
     if name == "good_mask.png":
-        with pytest.raises(DatasetError, match="none of its pictures can be used"):
+        with pytest.raises(DatasetError, match="none of its images can be used"):
             dataset("train")
     else:
         assert len(list(dataset("train").take(2))) == 2
@@ -97,17 +93,17 @@ def test_unusable_pictures_are_named_and_refused_or_skipped(
 
 @pytest.mark.parametrize("names", [("a.PNG", "a_mask.png"), ("a.JpG", "a_MASK.Png")])
 def test_suffixes_count_in_any_case(tmp_path, names):
-    picture, mask = names
-    Image.fromarray(np.zeros([9, 9, 3], np.uint8)).save(tmp_path / picture)
+    image, mask = names
+    Image.fromarray(np.zeros([9, 9, 3], np.uint8)).save(tmp_path / image)
     Image.fromarray(np.eye(9, dtype=np.uint8)).save(tmp_path / mask)
     (batch,) = datasets.ImageFolder(tmp_path, 1, [9, 9])("summary").take(1)
     np.testing.assert_array_equal(batch["mask"][0, 0, 1, ..., 0], np.eye(9))
-    assert len(list(datasets.ImageFolder(tmp_path, 1, [9, 9], held_out=5)("test"))) == 1
+    assert len(list(datasets.ImageFolder(tmp_path, 1, [9, 9], held_out=1.0)("test"))) == 1
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.uint16])
 def test_a_mask_of_two_extremes_is_background_and_one_object(tmp_path, dtype):
-    save_pictures(tmp_path, a=np.zeros([9, 9, 3]))
+    save_images(tmp_path, a=np.zeros([9, 9, 3]))
     largest = 1 if dtype is bool else np.iinfo(dtype).max
     Image.fromarray(np.eye(9).astype(dtype) * dtype(largest)).save(tmp_path / "a_mask.png")
     (batch,) = datasets.ImageFolder(tmp_path, 1, [9, 9])("summary").take(1)
@@ -116,7 +112,7 @@ def test_a_mask_of_two_extremes_is_background_and_one_object(tmp_path, dtype):
 
 
 @pytest.mark.parametrize("crop_region", [None, [[0, 6], [3, 12]]])
-def test_masks_are_framed_as_their_pictures(tmp_path, crop_region):
+def test_masks_are_framed_as_their_images(tmp_path, crop_region):
     labels = np.random.default_rng(0).integers(0, 3, [8, 20], np.uint8)
     Image.fromarray(labels * np.uint8(100)).save(tmp_path / "a.png")
     Image.fromarray(labels).save(tmp_path / "a_mask.png")
@@ -135,22 +131,22 @@ def test_masks_are_framed_as_their_pictures(tmp_path, crop_region):
 
 def test_a_folder_may_be_in_the_home_directory_and_is_one(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "pictures").mkdir()
-    save_pictures(tmp_path / "pictures", a=np.zeros([9, 9, 3]))
-    assert datasets.ImageFolder("~/pictures", 1, [8, 8])("train")
+    (tmp_path / "images").mkdir()
+    save_images(tmp_path / "images", a=np.zeros([9, 9, 3]))
+    assert datasets.ImageFolder("~/images", 1, [8, 8])("train")
     with pytest.raises(UserError, match="data.path must name one folder"):
-        datasets.ImageFolder(["~/pictures", "~/pictures"], 1, [8, 8])("train")
+        datasets.ImageFolder(["~/images", "~/images"], 1, [8, 8])("train")
 
 
-def test_a_new_picture_is_noticed(tmp_path):
-    save_pictures(tmp_path, one=np.zeros([9, 9, 3]))
-    options = {"batch_size": 1, "image_dim": [8, 8], "held_out": 9, "cache": str(tmp_path)}
+def test_a_new_image_is_noticed(tmp_path):
+    save_images(tmp_path, one=np.zeros([9, 9, 3]))
+    options = {"batch_size": 1, "image_dim": [8, 8], "held_out": 1.0, "cache": str(tmp_path)}
     assert len(list(datasets.ImageFolder(tmp_path, **options)("test"))) == 1
-    save_pictures(tmp_path, two=np.zeros([9, 9, 3]))
+    save_images(tmp_path, two=np.zeros([9, 9, 3]))
     assert len(list(datasets.ImageFolder(tmp_path, **options)("test"))) == 2
 
 
-def test_a_folder_without_pictures_is_an_error(tmp_path):
+def test_a_folder_without_images_is_an_error(tmp_path):
     with pytest.raises(DatasetError, match="no PNG or JPEG files in this folder"):
         datasets.ImageFolder(tmp_path, 1, [8, 8])("train")
     with pytest.raises(UserError, match="does not exist: make a folder of PNG or JPEG files"):
