@@ -17,8 +17,7 @@ from sacred.utils import (
 )
 
 from iodine import configurations, terminal
-from iodine.errors import UserError, as_whole_number, did_you_mean
-from iodine.train.loop import WorkerLost
+from iodine.errors import UserError, WorkerLost, as_whole_number, did_you_mean
 from multi_object_datasets.errors import DatasetError, dataset_error_within
 
 NAMED_CONFIGS = ", ".join(config.name for config in configurations.NAMED_CONFIGS)

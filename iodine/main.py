@@ -1,6 +1,5 @@
 """The command line: `python -m iodine.main [COMMAND] with CONFIG key=value ...`."""
 
-import contextlib
 import functools
 import json
 import logging
@@ -16,7 +15,7 @@ from iodine import configurations
 from iodine.build import build
 from iodine.command_line import NAMED_CONFIGS, CommandLineExperiment, Terminated, checked_updates
 from iodine.data.provenance import check_never_trained_on
-from iodine.errors import UserError
+from iodine.errors import Interrupted, UserError
 from iodine.train import loop
 from iodine.train.stages import plan_stages
 
@@ -169,15 +168,11 @@ def check_stages(config, config_of):
 
 
 @ex.main
-def main(strategy, checkpoint_dir, continue_run, initial_weights, gpu_memory_growth, _config, _run):
+def main(strategy, continue_run, gpu_memory_growth, _config, _run):
     """Trains a model."""
-    from iodine import checkpoints
     from iodine.train import devices, run
 
     devices.set_memory_growth(gpu_memory_growth)
-    # SQL observers count from 0.
-    run_id = 1 if _run._id is None else _run._id
-    directory, go_on = run.checkpoint_directory(checkpoint_dir, continue_run, run_id)
     if _run._id is None and not continue_run:
         _run.run_logger.warning("No observer gives this run an id, so its directory ends in _1")
     strategy = devices.create_strategy(strategy)
@@ -186,16 +181,14 @@ def main(strategy, checkpoint_dir, continue_run, initial_weights, gpu_memory_gro
         dataset, *_ = build_parts()
         check_stages(_config, functools.partial(config_of_stage, _run))
     dataset.provenance()  # So does a file that is not there.
-    if initial_weights and not go_on:
-        checkpoints.latest_checkpoint(initial_weights)
-    _run.info["checkpoint_dir"] = os.path.abspath(directory)
-    _run.info["tensorflow"] = {"logdirs": [os.path.abspath(directory)]}
-    claim = run.claimed(directory) if devices.is_chief(strategy) else contextlib.nullcontext()
+    stages = [(s, config_of_stage(_run, s.differences)) for s in plan_stages(_config)]
+    run_id = 1 if _run._id is None else _run._id  # SQL observers count from 0.
     try:
-        with claim:
+        with run.claimed(_config, run_id, strategy) as (directory, go_on):
+            _run.info["checkpoint_dir"] = os.path.abspath(directory)
+            _run.info["tensorflow"] = {"logdirs": [os.path.abspath(directory)]}
             means = run.train(
-                _config,
-                functools.partial(config_of_stage, _run),
+                stages,
                 strategy,
                 "seed" in _run.meta_info.get("config_updates", {}),
                 directory,
@@ -203,7 +196,7 @@ def main(strategy, checkpoint_dir, continue_run, initial_weights, gpu_memory_gro
                 _run.log_scalar,
             )
         return means.get("loss")  # Sacred's SqlObserver takes no result but a number.
-    except loop.Interrupted as interrupted:
+    except Interrupted as interrupted:
         if interrupted.signal_number == signal.SIGINT:
             raise KeyboardInterrupt from None
         raise Terminated from None

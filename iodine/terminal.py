@@ -1,6 +1,7 @@
 """Printing to terminals of any encoding."""
 
 import codecs
+import os
 import sys
 
 SPELLINGS = {"±": "+-", "−": "-", "×": "x", "²": "^2", "Σ": "sum", "∇": "grad", "–": "-"}
@@ -15,8 +16,12 @@ def spell(error):
 def print_whatever_the_encoding():
     """Makes stdout and stderr spell what their encoding lacks, where Python would raise an error.
 
-    Minutes of work must not be lost to a ± that a terminal cannot show, or to a file's name.
+    Minutes of work must not be lost to a ± that a terminal cannot show, or to a file's name. Where
+    the process has no stdout or stderr (`2>&-`, daemons), what is printed there goes nowhere.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))
     codecs.register_error("iodine.spell", spell)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # Not what a test or a notebook put in its place.

@@ -19,9 +19,7 @@ import subprocess
 import sys
 import threading
 
-import tqdm
-
-from multi_object_datasets import files, generators, records
+from multi_object_datasets import files, generators, progress, records
 from multi_object_datasets.arguments import Parser
 from multi_object_datasets.cpus import available_cpus
 from multi_object_datasets.digits import DOWNLOAD
@@ -125,8 +123,8 @@ def _parts(directory, plan):
 @contextlib.contextmanager
 def _progress(label, done, total):
     """Gives the function that reports progress: a bar on a terminal, else a line for each tenth."""
-    if sys.stderr.isatty():
-        with tqdm.tqdm(desc=label, initial=done, total=total, unit="scene") as bar:
+    if sys.stderr is None or sys.stderr.isatty():
+        with progress.progress_bar(total, "scene", desc=label, initial=done) as bar:
             yield bar.update
         return
 
