@@ -173,7 +173,7 @@ def read_checkpoint(prefix):
     """
     try:
         with name_for_tensorflow(prefix) as name:
-            reader = tf.train.load_checkpoint(name)
+            reader = tf.compat.v1.train.NewCheckpointReader(name)
             return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
     # TensorFlow's reader turns some of its errors into Python's.
     except (tf.errors.OpError, RuntimeError, ValueError, IndexError) as error:
@@ -233,7 +233,7 @@ def restore(path, **objects):
     checkpoint = tf.train.Checkpoint(**objects)
     try:
         with name_for_tensorflow(path) as name:
-            found = tf.train.load_checkpoint(name).get_variable_to_shape_map()
+            found = tf.compat.v1.train.NewCheckpointReader(name).get_variable_to_shape_map()
             _check_fits(path, found, variable_keys(checkpoint), objects)
             checkpoint.restore(name).expect_partial()
     except (tf.errors.OpError, RuntimeError) as error:
@@ -320,7 +320,7 @@ def read_record(path):
     """
     try:
         with name_for_tensorflow(path) as name:
-            reader = tf.train.load_checkpoint(name)
+            reader = tf.compat.v1.train.NewCheckpointReader(name)
             if not reader.has_tensor(RECORD_KEY):
                 return {}
             return json.loads(reader.get_tensor(RECORD_KEY))
