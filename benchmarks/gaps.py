@@ -2,7 +2,8 @@
 
 Trains for some steps under TensorFlow's profiler and adds up the time in which nothing was computed
 on the device (the threads of its ops on a CPU, its kernels on a GPU), from the third step to the
-last. `--steps N` of them, and prints, logs and summaries are written as in any training.
+last, and the time that the host spent between the calls of compiled steps. `--steps N` of them, and
+prints, logs and summaries are written as in any training.
 """
 
 import pathlib
@@ -54,6 +55,16 @@ def idle_intervals(busy, begin, end):
     return np.stack([ends, begins], axis=1)[begins > ends]
 
 
+def host_time(steps):
+    """The time between the calls of steps, mean and longest.
+
+    Args:
+      steps: [(name, begin, end), ...], two or more, in order.
+    """
+    between = [after[1] - before[2] for before, after in zip(steps, steps[1:])]
+    return np.mean(between), max(between)
+
+
 def main():
     parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("config")
@@ -77,6 +88,8 @@ def main():
     idle = np.diff(idle_intervals(busy, begin, end), axis=1)
     share, longest = 100 * idle.sum() / (end - begin), idle.max(initial=0.0)
     print(f"{len(steps)} steps of {(end - begin) / len(steps):.1f} ms")
+    mean, most = host_time(steps)
+    print(f"host between two steps: {mean:.2f} ms, at most {most:.2f} ms")
     print(f"nothing computed: {share:.1f} % of the time, at most {longest:.1f} ms at once")
 
 

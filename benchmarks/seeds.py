@@ -3,18 +3,18 @@
 Trains with each seed, in each of the given precisions, by the command line and on one core, as many
 at a time as there are cores. Evaluates on held-out scenes, prints a table and draws all curves.
 Everything goes to the directory OUT: curves.png, and for each run its checkpoints, what Sacred
-recorded, its figures (NAME.json) and all that was printed (NAME.log). Runs that OUT already has the
-figures of are not repeated.
+recorded, its figures (NAME.json) and all that was printed (NAME.log). The same command, started
+again after an interruption, resumes; runs that OUT already has the figures of are not repeated.
 """
 
 import concurrent.futures
+import datetime
 import json
 import os
 import pathlib
 import queue
 import subprocess
 import sys
-import time
 
 import matplotlib
 
@@ -30,24 +30,61 @@ MODULE = [sys.executable, "-m", "iodine.main"]
 
 def train_and_evaluate(config, updates, name, out, core):
     """Writes the run's figures: {"minutes" that training took, "curves": Sacred's metrics,
-    "evaluation": what `evaluate` gives}.
+    "evaluation": what `evaluate` gives}. A training that was interrupted resumes.
     """
-    config = ["with", config, *updates]
-    observed, checkpoint, report = out / f"sacred-{name}", out / name, out / f"report-{name}.json"
+    observed, report = out / f"sacred-{name}", out / f"report-{name}.json"
+    words = ["with", config, *updates, f"checkpoint_dir={out / name}"]
     on_core = ["taskset", "--cpu-list", str(core), *MODULE]
-    train = ["-F", str(observed), *config, f"checkpoint_dir={checkpoint}"]
-    evaluate = ["evaluate", *config, f"checkpoint_dir={checkpoint}_1", f"out={report}"]
-    with open(out / f"{name}.log", "w") as log:
-        began = time.monotonic()
-        subprocess.run([*on_core, *train], check=True, stdout=log, stderr=log)
-        minutes = (time.monotonic() - began) / 60
+    train = ["-F", str(observed), *words, "continue_run=auto"]
+    with open(out / f"{name}.log", "a") as log:
+        if not any(run["status"] == "COMPLETED" for run, _ in recorded_runs(observed)):
+            subprocess.run([*on_core, *train], check=True, stdout=log, stderr=log)
+        evaluate = ["evaluate", *words, f"out={report}"]
         subprocess.run([*on_core, *evaluate], check=True, stdout=log, stderr=log)
-    figures = {
-        "minutes": minutes,
-        "curves": json.loads((observed / "1" / "metrics.json").read_text()),
-        "evaluation": json.loads(report.read_text()),
-    }
+    curves, minutes = joined(recorded_runs(observed))
+    evaluation = json.loads(report.read_text())
+    figures = {"minutes": minutes, "curves": curves, "evaluation": evaluation}
     (out / f"{name}.json").write_text(json.dumps(figures))
+
+
+def recorded_runs(directory):
+    """Reads what a FileStorageObserver recorded of each start of a training.
+
+    Args:
+      directory: of the observer.
+
+    Returns:
+      [(what run.json says, Sacred's metrics), ...], the first start first.
+    """
+    runs = []
+    for path in sorted(directory.glob("*/run.json"), key=lambda path: int(path.parent.name)):
+        metrics = path.with_name("metrics.json")
+        text = metrics.read_text() if metrics.exists() else ""
+        runs.append((json.loads(path.read_text()), json.loads(text or "{}")))
+    return runs
+
+
+def joined(runs):
+    """Joins the starts of a training: of a step made twice the later one counts.
+
+    Args:
+      runs: as `recorded_runs` returned.
+
+    Returns:
+      ({name: {"steps", "values"}}, minutes of all starts).
+    """
+    values, seconds = {}, 0.0
+    for run, metrics in runs:
+        times = [run["start_time"], run.get("stop_time") or run["heartbeat"] or run["start_time"]]
+        began, ended = map(datetime.datetime.fromisoformat, times)
+        seconds += (ended - began).total_seconds()
+        for name, curve in metrics.items():
+            values.setdefault(name, {}).update(zip(curve["steps"], curve["values"]))
+    curves = {
+        name: {"steps": sorted(by_step), "values": [by_step[step] for step in sorted(by_step)]}
+        for name, by_step in values.items()
+    }
+    return curves, seconds / 60
 
 
 def draw(curves, score, path):

@@ -1,10 +1,12 @@
 """Turns a parameter file of `run_step.py` into a checkpoint.
 
     python -m export.import_params PARAMS.npz CONFIG [key=value ...] checkpoint_dir=DIR
+        [--stage N] [--checkpoint DIR]
 
-Give the config and the overrides that the step was exported with. The checkpoint can be trained on,
-evaluated and visualised like any other; the factor regressor, which the exported step leaves out,
-is at its initial values. Of a file of several seeds, `seed=N` says which.
+Give the config, the overrides, the stage and the checkpoint that the step was exported with. The
+new checkpoint remembers them and the data that it was trained on. It can be trained on, evaluated
+and visualised like any other; the factor regressor, which the exported step leaves out, is at its
+initial values. Of a file of several seeds, `seed=N` says which.
 """
 
 import sys
@@ -17,7 +19,9 @@ from export.pure_step import state_variables
 from iodine import checkpoints
 from iodine.build import build
 from iodine.config import NAMED_CONFIGS
+from iodine.data.provenance import with_entry
 from iodine.errors import UserError
+from iodine.train.run import as_json
 from multi_object_datasets.arguments import Parser
 from multi_object_datasets.errors import DatasetError
 
@@ -50,27 +54,44 @@ def one_of_several(values, seed, path):
     return {name: x if name == "step" else x[place] for name, x in values.items()}
 
 
-def import_params(path, name, overrides):
+def history_of_data(dataset, checkpoint):
+    """Lists the data that a parameter file was trained on, see `provenance.with_entry`.
+
+    Args:
+      dataset: whose training scenes the exported step was trained on.
+      checkpoint: directory of the checkpoint that it began with, None for new parameters.
+    """
+    history = []
+    if checkpoint is not None:
+        record = checkpoints.read_record(checkpoints.latest_checkpoint(checkpoint))
+        history = record.get("data", [None])
+    return with_entry(history, as_json(dataset.provenance()))
+
+
+def import_params(path, name, overrides, stage=None, checkpoint=None):
     """Writes the checkpoint.
 
     Args:
       path: the parameter file.
       name: of the named config.
       overrides: ["key=value", ...], checkpoint_dir among them.
+      stage: number of the config's stage that was exported, None for none.
+      checkpoint: directory of the checkpoint that the exported step began with, None for new
+        parameters.
 
     Returns:
       Path of the checkpoint.
 
     Raises:
-      UserError: if the file is of another model or not of this seed, or checkpoint_dir holds
-        checkpoints already.
+      UserError: if the file is of another model or not of this seed, the data is not there, or
+        checkpoint_dir holds checkpoints already.
     """
-    config = read_config(name, overrides)
+    config = read_config(name, overrides, stage)
     checkpoints.check_vacant(config["checkpoint_dir"])
     values = one_of_several(read_params(path), config["seed"], path)
     seed = int(values.pop("seed", config["seed"]))
-    image_shape = build(config["data"], "data").image_shape
-    model, optimizer, progress = build_parts(config, image_shape, seed)
+    dataset = build(config["data"], "data")
+    model, optimizer, progress = build_parts(config, dataset.image_shape, seed)
     params, m, v = state_variables(model, optimizer)
     targets = {"step": optimizer.step, **params}
     targets |= {f"m/{key}": variable for key, variable in m.items()}
@@ -85,9 +106,16 @@ def import_params(path, name, overrides):
         )
     for key, variable in targets.items():
         variable.assign(values[key])
+    record = {
+        "stage": stage,
+        "config": as_json(config),
+        "data": history_of_data(dataset, checkpoint),
+        "seed": seed,
+        "refinement_batch_size": model.refinement_batch_size or config["batch_size"],
+    }
     writer = checkpoints.CheckpointWriter(
         config["checkpoint_dir"],
-        {"refinement_batch_size": model.refinement_batch_size or config["batch_size"]},
+        record,
         model=model,
         optimizer=optimizer,
         progress=progress,
@@ -101,9 +129,12 @@ def run():
     parser.add_argument("params", metavar="PARAMS.npz")
     parser.add_argument("config", help=f"one of {', '.join(NAMED_CONFIGS)}")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
+    parser.add_argument("--stage", type=int, metavar="N", help="that was exported")
+    parser.add_argument("--checkpoint", metavar="DIR", help="that the exported step began with")
     args = parser.parse_intermixed_args()
     try:
-        print(f"wrote '{import_params(args.params, args.config, args.overrides)}'")
+        path = import_params(args.params, args.config, args.overrides, args.stage, args.checkpoint)
+        print(f"wrote '{path}'")
     except (UserError, DatasetError) as error:
         sys.exit(f"error: {error}")
 

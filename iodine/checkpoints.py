@@ -1,14 +1,18 @@
 """Saving and restoring training state, with errors that a user can act on."""
 
+import contextlib
 import glob
 import json
 import os
 import re
+import shutil
 import sys
+import tempfile
 
 import tensorflow as tf
 
 from iodine.errors import UserError
+from multi_object_datasets import files
 
 MAX_TO_KEEP = 5
 # The entry that tells TensorFlow 2's checkpoints from TensorFlow 1's.
@@ -101,32 +105,85 @@ def _shipped(path):
     return next((d for d in shipped_directories() if os.path.basename(d) == name), None)
 
 
+def own_prefix(path):
+    """Returns the prefix of the checkpoint that a path names itself, or by one of its files.
+
+    Args:
+      path: a string, such as DIR/ckpt-58 or DIR/ckpt-58.index.
+
+    Returns:
+      DIR/ckpt-58, or None if there is no such checkpoint: the path may be a directory of some.
+    """
+    prefix = re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", path)
+    return prefix if os.path.isfile(f"{prefix}.index") else None
+
+
 def checkpoint_prefix(path):
     """Returns the prefix of the checkpoint that a path names.
 
     Args:
       path: a checkpoint's prefix, one of its files, the directory that holds it, or the name of a
-        shipped model.
+        shipped model. A checkpoint wins over a directory of the same name.
 
     Raises:
       UserError: if there is none, or several in the directory without a latest one.
     """
     path = os.path.expanduser(str(path))
-    if not os.path.exists(path) and not os.path.exists(f"{path}.index"):
+    if not os.path.exists(path) and own_prefix(path) is None:
         path = _shipped(path) or path
     if os.path.basename(path) == "checkpoint" and os.path.isfile(path):
         path = os.path.dirname(path) or "."
-    if os.path.isdir(path):
+    prefix = own_prefix(path)
+    if prefix is None and os.path.isdir(path):
         prefixes = checkpoints_in(path)
         if not prefixes:
             raise UserError(f"there is no checkpoint at '{path}'")
         if len(prefixes) > 1 and step_of(prefixes[0]) < 0:
             raise UserError(f"'{path}' holds {len(prefixes)} checkpoints: name one of their files")
         return prefixes[0]
-    prefix = re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", path)
-    if not os.path.isfile(f"{prefix}.index"):
+    if prefix is None:
         raise UserError(f"there is no checkpoint at '{path}'")
     return prefix
+
+
+def is_pattern(path):
+    """Returns whether TensorFlow takes a path for a pattern, as it does wherever it reads one."""
+    return glob.has_magic(path) or (os.sep == "/" and "\\" in path)
+
+
+def check_directory(directory):
+    """Raises a `UserError` if checkpoints cannot be saved to a directory of this name.
+
+    Args:
+      directory: path, which need not exist.
+    """
+    if own_prefix(directory):
+        parent = os.path.dirname(directory) or "."
+        raise UserError(
+            f"'{directory}' is a checkpoint, no directory: name the directory of its run, "
+            f"checkpoint_dir={parent}, or begin with its weights, initial_weights={directory}"
+        )
+    if is_pattern(directory):
+        raise UserError(
+            f"'{directory}' is no name for a directory of checkpoints, because TensorFlow takes *, "
+            "?, [ and \\ for a pattern: choose another one"
+        )
+
+
+@contextlib.contextmanager
+def name_for_tensorflow(prefix):
+    """Gives a name by which TensorFlow can read a checkpoint until the `with` block is left.
+
+    TensorFlow would find nothing in a directory `run [1]`, which is therefore read through a link.
+    """
+    if not is_pattern(prefix):
+        yield prefix
+        return
+    directory, name = os.path.split(os.path.abspath(prefix))
+    with tempfile.TemporaryDirectory() as folder:
+        link = os.path.join(folder, "link")
+        os.symlink(directory, link, target_is_directory=True)
+        yield os.path.join(link, name)
 
 
 def read_checkpoint(prefix):
@@ -139,8 +196,9 @@ def read_checkpoint(prefix):
       UserError: if it cannot be read.
     """
     try:
-        reader = tf.train.load_checkpoint(prefix)
-        return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+        with name_for_tensorflow(prefix) as name:
+            reader = tf.compat.v1.train.NewCheckpointReader(name)
+            return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
     # TensorFlow's reader turns some of its errors into Python's.
     except (tf.errors.OpError, RuntimeError, ValueError, IndexError) as error:
         raise UserError(f"the checkpoint '{prefix}' cannot be read: {error}") from error
@@ -158,7 +216,7 @@ def latest_checkpoint(path):
     """
     prefix = checkpoint_prefix(path)
     candidates = [prefix]
-    if not os.path.exists(f"{os.path.expanduser(str(path))}.index"):
+    if own_prefix(os.path.expanduser(str(path))) is None:
         candidates = checkpoints_in(os.path.dirname(prefix))
     for number, candidate in enumerate(candidates):
         try:
@@ -198,32 +256,45 @@ def restore(path, **objects):
     """
     checkpoint = tf.train.Checkpoint(**objects)
     try:
-        found = tf.train.load_checkpoint(path).get_variable_to_shape_map()
-        found = {
-            key.removesuffix(VALUE_SUFFIX): shape
-            for key, shape in found.items()
-            if key.endswith(VALUE_SUFFIX) and key.split("/")[0] in objects
-        }
-        wanted = {
-            key: variable.shape.as_list()
-            for key, variable in variable_keys(checkpoint).items()
-            if key.split("/")[0] in objects
-        }
-        absent = objects.keys() - {key.split("/")[0] for key in found}
-        if absent:
-            raise UserError(
-                f"the checkpoint '{path}' holds no {' and no '.join(sorted(absent))}: it is for "
-                "`evaluate`, `visualize` and `initial_weights`, and training cannot go on from it"
-            )
-        differences = shape_differences(wanted, found)
-        if differences:
-            raise UserError(
-                f"the checkpoint '{path}' is of another architecture than the config:\n  "
-                + "\n  ".join(differences)
-            )
-        checkpoint.restore(path).expect_partial()
+        with name_for_tensorflow(path) as name:
+            found = tf.compat.v1.train.NewCheckpointReader(name).get_variable_to_shape_map()
+            _check_fits(path, found, variable_keys(checkpoint), objects)
+            checkpoint.restore(name).expect_partial()
     except (tf.errors.OpError, RuntimeError) as error:
         raise UserError(f"the checkpoint '{path}' cannot be read: {error}") from error
+
+
+def _check_fits(path, found, variables, objects):
+    """Raises a `UserError`, see `restore`, unless a checkpoint holds just the objects' variables.
+
+    Args:
+      path: the checkpoint.
+      found: {key: shape} of everything in it.
+      variables: {key: tf.Variable} of the objects.
+      objects: names of the objects.
+    """
+    found = {
+        key.removesuffix(VALUE_SUFFIX): shape
+        for key, shape in found.items()
+        if key.endswith(VALUE_SUFFIX) and key.split("/")[0] in objects
+    }
+    absent = set(objects) - {key.split("/")[0] for key in found}
+    if absent:
+        raise UserError(
+            f"the checkpoint '{path}' holds no {' and no '.join(sorted(absent))}: it is for "
+            "`evaluate`, `visualize` and `initial_weights`, and training cannot go on from it"
+        )
+    wanted = {
+        key: variable.shape.as_list()
+        for key, variable in variables.items()
+        if key.split("/")[0] in objects
+    }
+    differences = shape_differences(wanted, found)
+    if differences:
+        raise UserError(
+            f"the checkpoint '{path}' is of another architecture than the config:\n  "
+            + "\n  ".join(differences)
+        )
 
 
 def restore_model(path, model, image_shape):
@@ -245,18 +316,6 @@ def restore_model(path, model, image_shape):
     record = read_record(path)
     model.refinement_batch_size = record.get("refinement_batch_size", model.refinement_batch_size)
     return record
-
-
-def sync(*paths):
-    """Waits until files and directories are on the disk."""
-    for path in paths:
-        if os.path.isdir(path) and os.name == "nt":
-            continue  # Windows has no such thing for directories.
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 class Record(tf.train.experimental.PythonState):
@@ -284,10 +343,11 @@ def read_record(path):
       UserError: if the checkpoint cannot be read.
     """
     try:
-        reader = tf.train.load_checkpoint(path)
-        if not reader.has_tensor(RECORD_KEY):
-            return {}
-        return json.loads(reader.get_tensor(RECORD_KEY))
+        with name_for_tensorflow(path) as name:
+            reader = tf.compat.v1.train.NewCheckpointReader(name)
+            if not reader.has_tensor(RECORD_KEY):
+                return {}
+            return json.loads(reader.get_tensor(RECORD_KEY))
     except (tf.errors.OpError, RuntimeError, ValueError) as error:
         raise UserError(f"the checkpoint '{path}' cannot be read: {error}") from error
 
@@ -301,15 +361,19 @@ class CheckpointWriter:
       **objects: trackable objects to save.
 
     Raises:
-      UserError: if there is no such directory and it cannot be made.
+      UserError: if there is no such directory and it cannot be made, or checkpoints cannot be saved
+        to one of this name.
     """
 
     def __init__(self, directory, record, **objects):
+        directory = os.fspath(directory)
+        check_directory(directory)
         try:
             os.makedirs(directory, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot make checkpoint_dir={directory}: {error}") from error
         self.directory = directory
+        self._remove_unfinished("*")  # of a run that was killed while it saved
         self.manager = tf.train.CheckpointManager(
             tf.train.Checkpoint(record=Record(record), **objects),
             directory,
@@ -322,16 +386,23 @@ class CheckpointWriter:
         """Path of the latest good checkpoint, None if there is none yet."""
         return next(iter(checkpoints_in(self.directory)), None)
 
-    def drop_latest(self):
-        """Takes the latest checkpoint back, at the end of a run."""
-        for file in glob.glob(f"{glob.escape(self.latest)}.*"):
-            os.remove(file)
+    def drop_from(self, step):
+        """Takes the checkpoints of a step and of later ones back, at the end of a run."""
+        found = checkpoints_in(self.directory)[::-1]
+        kept = [prefix for prefix in found if step_of(prefix) < step]
+        for prefix in found[len(kept) :]:
+            for file in glob.glob(f"{glob.escape(prefix)}.*"):
+                os.remove(file)
         # For those who ask TensorFlow for the latest one.
-        kept = checkpoints_in(self.directory)[::-1]
         if kept:
             tf.compat.v1.train.update_checkpoint_state(self.directory, kept[-1], kept)
-        else:
+        elif found:
             os.remove(os.path.join(self.directory, "checkpoint"))
+
+    def _remove_unfinished(self, step):
+        """Removes the folder in which TensorFlow gathers the parts of a step's checkpoint."""
+        for folder in glob.glob(f"{glob.escape(self.directory)}/ckpt-{step}_temp"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def save(self, step):
         """Writes a checkpoint and returns its path.
@@ -351,9 +422,10 @@ class CheckpointWriter:
             if not os.path.isdir(self.directory):
                 raise FileNotFoundError("the directory is gone")
             path = self.manager.save(checkpoint_number=step)
-            sync(*glob.glob(f"{glob.escape(path)}.*"), self.directory)
+            files.sync_paths(*glob.glob(f"{glob.escape(path)}.*"), self.directory)
             return path
         except (tf.errors.OpError, OSError) as error:
+            self._remove_unfinished(step)
             raise UserError(
                 f"cannot write the checkpoint of step {step} to '{self.directory}': {error} "
                 f"(last good checkpoint: {self.latest})"

@@ -14,8 +14,8 @@ from sacred.utils import SacredError, SacredInterrupt, create_basic_stream_logge
 from iodine import checkpoints, config, startup
 from iodine.configurations.named_config import NAMED_CONFIGS, NamedConfig
 from iodine.entries import ENTRIES
-from iodine.errors import UserError
-from iodine.train.loop import WorkerLost, check_periods
+from iodine.errors import UserError, WorkerLost
+from iodine.train.loop import check_periods
 from multi_object_datasets.errors import DatasetError, dataset_error_within
 
 OBSERVER_PACKAGES = ("pymongo", "sqlalchemy")

@@ -2,10 +2,27 @@
 
 import difflib
 import numbers
+import signal
 
 
 class UserError(ValueError):
     """A mistake in what the user asked for; its text says what is wrong and what to do."""
+
+
+class Interrupted(Exception):
+    """A signal ended the training, after the step under way and a checkpoint.
+
+    Attributes:
+      signal_number: number of the signal.
+    """
+
+    def __init__(self, signal_number):
+        super().__init__(signal.Signals(signal_number).name)
+        self.signal_number = signal_number
+
+
+class WorkerLost(Exception):
+    """Another worker of the cluster is gone, so that no step can be finished."""
 
 
 def did_you_mean(name, known):

@@ -1,7 +1,6 @@
 """The command line: `python -m iodine.main [COMMAND] with CONFIG key=value ...`."""
 
 # ruff: noqa: E402
-import contextlib
 import json
 import logging
 import os
@@ -17,7 +16,7 @@ from sacred import SETTINGS
 from iodine.build import build
 from iodine.command_line import CommandLineExperiment, Terminated, looks_at_a_model
 from iodine.config import get_config
-from iodine.errors import UserError
+from iodine.errors import Interrupted, UserError
 from iodine.loading import build_parts, load_model, open_model, restore
 
 __all__ = ["build", "ex", "get_config", "load_model"]
@@ -34,14 +33,9 @@ ex = CommandLineExperiment("iodine")
 @ex.main
 def main(_config, _run):
     """Trains a model."""
-    from iodine.train import devices, loop, run
+    from iodine.train import devices, run
 
     devices.set_memory_growth(_config["gpu_memory_growth"])
-    # SQL observers count from 0.
-    run_id = 1 if _run._id is None else _run._id
-    directory, go_on = run.checkpoint_directory(
-        _config["checkpoint_dir"], _config["continue_run"], run_id
-    )
     if _run._id is None and not _config["continue_run"]:
         _run.run_logger.warning("No observer gives this run an id, so its directory ends in _1")
     strategy = devices.create_strategy(_config["strategy"])
@@ -49,16 +43,12 @@ def main(_config, _run):
         # A mistake in the config shows before anything is made.
         dataset, *_ = build_parts(_config)
     dataset.provenance()  # So does a file that is not there.
-    if _config["initial_weights"] and not go_on:
-        from iodine import checkpoints
-
-        checkpoints.latest_checkpoint(_config["initial_weights"])
-    _run.info["checkpoint_dir"] = os.path.abspath(directory)
-    _run.info["tensorflow"] = {"logdirs": [os.path.abspath(directory)]}
-    claim = run.claimed(directory) if devices.is_chief(strategy) else contextlib.nullcontext()
     stages = [(stage, {**config, "seed": _config["seed"]}) for stage, config in ex.stages]
+    run_id = 1 if _run._id is None else _run._id  # SQL observers count from 0.
     try:
-        with claim:
+        with run.claimed(_config, run_id, strategy) as (directory, go_on):
+            _run.info["checkpoint_dir"] = os.path.abspath(directory)
+            _run.info["tensorflow"] = {"logdirs": [os.path.abspath(directory)]}
             means = run.train(
                 stages,
                 strategy,
@@ -68,7 +58,7 @@ def main(_config, _run):
                 _run.log_scalar,
             )
         return means.get("loss")  # Sacred's SqlObserver takes no result but a number.
-    except loop.Interrupted as interrupted:
+    except Interrupted as interrupted:
         if interrupted.signal_number == signal.SIGINT:
             raise KeyboardInterrupt from None
         raise Terminated from None

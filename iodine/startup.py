@@ -5,6 +5,8 @@ import os
 import re
 import sys
 
+from multi_object_datasets.arguments import open_closed_streams
+
 # TensorFlow's libraries write these before any log level counts, from C++.
 NOTES = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog|I\d{4} |"
@@ -71,8 +73,10 @@ def spell(error):
 def print_whatever_the_encoding():
     """Makes stdout and stderr spell what their encoding lacks, where Python would raise an error.
 
-    Minutes of work must not be lost to a ± that a terminal cannot show, or to a file's name.
+    Minutes of work must not be lost to a ± that a terminal cannot show, or to a file's name. Where
+    the process has no stdout or stderr (`2>&-`, daemons), what is printed there goes nowhere.
     """
+    open_closed_streams()
     codecs.register_error("iodine.spell", spell)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # Not what a test or a notebook put in its place.

@@ -1,6 +1,7 @@
 """Files: which ones a path names, written whole or not at all, by one process at a time."""
 
 import contextlib
+import errno
 import glob
 import os
 import pathlib
@@ -89,15 +90,30 @@ def sync(file):
     os.fsync(file.fileno())
 
 
+def sync_paths(*paths):
+    """Waits until files and directories, given by their paths, are on the disk.
+
+    A file system that cannot sync directories (SMB, VirtualBox's shared folders, some of FUSE) says
+    so by EINVAL or ENOTSUP; its directories are left to it.
+    """
+    for path in paths:
+        is_directory = os.path.isdir(path)
+        if is_directory and os.name != "posix":
+            continue  # Elsewhere directories cannot be opened.
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if not is_directory or error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+        finally:
+            os.close(descriptor)
+
+
 def replace(temporary, path):
     """Renames a synced file, and waits until its directory on the disk says so.
 
     After a crash the path thus names the whole new file, or what it named before.
     """
     os.replace(temporary, path)
-    if os.name == "posix":  # Elsewhere directories cannot be opened.
-        directory = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+    sync_paths(os.path.dirname(os.path.abspath(path)))

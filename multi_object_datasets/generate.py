@@ -22,7 +22,7 @@ from multi_object_datasets.digits import DOWNLOAD
 from multi_object_datasets.errors import DatasetError
 from multi_object_datasets.generators import example, pool
 from multi_object_datasets.generators.worker import SPLITS, scene_rng
-from multi_object_datasets.progress import bar, on_terminal
+from multi_object_datasets.progress import on_terminal, progress_bar
 
 _MEASURED = 0.3  # Seconds for which scenes are drawn to estimate how long all take.
 
@@ -56,8 +56,8 @@ def _parts(directory, plan):
 def _progress(label, done, total):
     """Gives the function that reports progress: a bar on a terminal, else a line for each tenth."""
     if on_terminal():
-        with bar(label=label, initial=done, total=total, unit="scene") as shown:
-            yield shown.update
+        with progress_bar(total, "scene", desc=label, initial=done) as bar:
+            yield bar.update
         return
 
     def update(count):

@@ -1,4 +1,4 @@
-"""How long things take: bars on stderr, which show on a terminal only, and estimates."""
+"""How long things take: bars on stderr, and estimates."""
 
 import sys
 
@@ -7,11 +7,11 @@ import tqdm
 
 def on_terminal():
     """Returns whether stderr is a terminal; daemons may have none at all."""
-    return sys.stderr is not None and sys.stderr.isatty()
+    return sys.__stderr__ is not None and sys.__stderr__.isatty()
 
 
 def bar(iterable=None, label=None, **options):
-    """Returns a `tqdm` bar.
+    """Returns a `tqdm` bar that shows on a terminal only.
 
     Args:
       iterable: what to count, or None to call the bar's `update` instead.
@@ -19,6 +19,26 @@ def bar(iterable=None, label=None, **options):
       **options: of `tqdm`.
     """
     return tqdm.tqdm(iterable, label, disable=label is None or not on_terminal(), **options)
+
+
+def progress_bar(total, unit, log_seconds=None, **options):
+    """Returns a progress bar on stderr.
+
+    It goes to the process's own stderr, since Sacred would keep each of a million drawings of what
+    is in the place of `sys.stderr`. Where there is no stderr, there is no bar.
+
+    Args:
+      total: number of units in all.
+      unit: name of a unit.
+      log_seconds: seconds between two lines about progress where stderr is no terminal; None for no
+        lines there.
+      **options: of `tqdm.tqdm`.
+    """
+    stream = sys.__stderr__
+    if not on_terminal() and log_seconds is not None:
+        options |= {"delay": log_seconds, "mininterval": log_seconds}
+    disable = stream is None or not (on_terminal() or log_seconds is not None)
+    return tqdm.tqdm(total=total, unit=unit, disable=disable, file=stream, **options)
 
 
 def duration(seconds):

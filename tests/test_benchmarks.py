@@ -1,15 +1,18 @@
 """The benchmarks run and count work right; how fast anything is, no test says."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks import gaps, time_to_accuracy, train_step
+from benchmarks import gaps, seeds, time_to_accuracy, train_step
 from iodine.entries import of_stage
 from iodine.main import get_config
 from iodine.modules import convolutions
@@ -94,6 +97,48 @@ def test_seeds_trains_evaluates_and_draws_each_seed_once(tmp_path):
     assert [path.name for path in out.glob("sacred-*/*/run.json")] == ["run.json"] * 2
 
 
+def test_seeds_that_were_interrupted_resume_in_the_same_directory(tmp_path):
+    updates = tiny.arguments(
+        stop_after_steps=40,
+        save_checkpoint_steps=5,
+        num_iters=1,
+        eval_images=1,
+        data__held_out=1,
+        data__cache=tmp_path,
+    )[1:]
+    updates = [word for word in updates if not word.startswith("seed=")]
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "benchmarks.seeds", *updates, "--seeds", "3"]
+    command += ["--out", str(out)]
+    process = subprocess.Popen(command, cwd=tiny.ROOT, start_new_session=True)
+    while not list(out.glob("float32-3/ckpt-*.index")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    began = max(int(path.stem.split("-")[1]) for path in out.glob("float32-3/ckpt-*.index"))
+    subprocess.run(command, cwd=tiny.ROOT, check=True)
+    assert not (out / "float32-3_1").exists() and not (out / "float32-3_2").exists()
+    assert (out / "float32-3" / "ckpt-40.index").exists()
+    figures = json.loads((out / "float32-3.json").read_text())
+    assert figures["curves"]["loss"]["steps"][-1] == 40 and figures["minutes"] > 0
+    resumed = json.loads((out / "sacred-float32-3" / "2" / "metrics.json").read_text())
+    assert resumed["loss"]["steps"] == list(range(began + 1, 41))
+
+
+def test_of_a_step_that_was_made_twice_the_later_one_counts():
+    times = [f"2026-01-01T00:0{minute}:00" for minute in range(5)]
+    first = {"start_time": times[0], "heartbeat": times[1], "status": "RUNNING"}
+    second = {"start_time": times[2], "heartbeat": times[3], "stop_time": times[4]}
+    runs = [
+        (first, {"loss": {"steps": [1, 2, 3], "values": [9.0, 8.0, 7.0]}}),
+        (second, {"loss": {"steps": [2, 3, 4], "values": [5.0, 4.0, 3.0]}}),
+    ]
+    curves, minutes = seeds.joined(runs)
+    assert curves == {"loss": {"steps": [1, 2, 3, 4], "values": [9.0, 5.0, 4.0, 3.0]}}
+    assert minutes == pytest.approx(3.0)
+
+
 def test_time_to_accuracy_counts_minutes_and_scenes_of_the_steps():
     loss = {"steps": [10, 20, 30], "timestamps": [f"2026-01-01T00:0{m}:00" for m in (0, 1, 4)]}
     assert time_to_accuracy.minutes_of(loss, 30) == pytest.approx(6.0)
@@ -125,13 +170,20 @@ def test_gaps_are_what_no_interval_covers():
     assert gaps.idle_intervals([[0.0, 9.0]], 1.0, 8.0).shape == (0, 2)
 
 
+def test_the_hosts_time_is_what_lies_between_steps():
+    steps = [("step", 0.0, 10.0), ("step", 11.0, 20.0), ("step", 23.0, 30.0)]
+    assert gaps.host_time(steps) == (2.0, 3.0)
+
+
 def test_gaps_are_found_in_a_profile_of_a_training():
     words = [w for w in tiny.arguments()[1:] if not w.startswith(("stop_after", "save_check"))]
     command = [sys.executable, "-m", "benchmarks.gaps", *words, "--steps", "3"]
     result = subprocess.run(command, cwd=tiny.ROOT, capture_output=True, text=True, check=True)
-    lines = result.stdout.splitlines()[-2:]
+    lines = result.stdout.splitlines()[-3:]
     assert re.fullmatch(r"3 steps of [\d.]+ ms", lines[0])
+    host = re.fullmatch(r"host between two steps: ([\d.]+) ms, at most ([\d.]+) ms", lines[1])
+    assert 0 < float(host[1]) <= float(host[2])
     share = re.fullmatch(
-        r"nothing computed: ([\d.]+) % of the time, at most [\d.]+ ms at .*", lines[1]
+        r"nothing computed: ([\d.]+) % of the time, at most [\d.]+ ms at .*", lines[2]
     )
     assert 0 <= float(share[1]) < 100

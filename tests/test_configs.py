@@ -86,13 +86,14 @@ def test_a_shipped_config_trains_for_a_step_and_evaluates(name, tmp_path):
         model,
         build(config["optimizer"]),
         tf.distribute.get_strategy(),
-        seed=0,
-        checkpoint_dir=str(tmp_path / "checkpoints"),
-        continue_run=False,
-        save_summaries_steps=1,
-        save_checkpoint_steps=1,
-        stop_after_steps=1,
-        log_scalar=lambda *_: None,
+        loop.Options(
+            seed=0,
+            directory=str(tmp_path / "checkpoints"),
+            until=1,
+            save_summaries_steps=1,
+            save_checkpoint_steps=1,
+        ),
+        lambda *_: None,
     )
     assert np.isfinite(means["loss"])
     report = evaluate(model, dataset, num_images=3, seed=0)

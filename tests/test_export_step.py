@@ -182,10 +182,31 @@ def test_parameters_come_back_as_a_checkpoint_to_train_on(trained, tmp_path):
 
     *state, step, seed = run_step.load_state(trained / "params-0000004.npz")
     assert int(optimizer.step) == step == 4 and int(progress.seed) == seed == SEED
+    record = checkpoints.read_record(path)
+    assert (record["seed"], record["refinement_batch_size"]) == (SEED, 2)
+    assert record["config"]["model"]["n_z"] == 4 and record["data"][0]["content"]
     for variables, arrays in zip(pure_step.state_variables(model, optimizer), state):
         assert variables.keys() == arrays.keys()
         for key, value in arrays.items():
             np.testing.assert_array_equal(variables[key], value)
+
+
+def test_an_imported_checkpoint_remembers_its_stage_and_the_data_of_what_it_began_with(
+    trained, tmp_path
+):
+    before = {"content": "of another file", "held_out": 3}
+    writer = checkpoints.CheckpointWriter(
+        str(tmp_path / "before"), {"data": [before]}, v=tf.Variable(1.0)
+    )
+    writer.save(1)
+    stages = '[{"until": 3, "kl_weight": 0.5}, {"until": 9, "batch_size": 1}]'
+    words = [*OVERRIDES, f"stages={stages}", f"checkpoint_dir={tmp_path / 'imported'}"]
+    params = str(trained / "params-0000004.npz")
+    path = import_params.import_params(params, "tetrominoes", words, 2, tmp_path / "before")
+    record = checkpoints.read_record(path)
+    assert record["stage"] == 2 and record["refinement_batch_size"] == 1
+    assert record["config"]["data"]["batch_size"] == 1
+    assert record["data"][0] == before and record["data"][1]["content"] != before["content"]
 
 
 def test_parameters_of_another_model_are_refused_and_nothing_is_written(trained, tmp_path):

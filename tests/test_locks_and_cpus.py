@@ -1,15 +1,21 @@
 """Locks on files, and the number of CPUs."""
 
 import concurrent.futures
+import errno
 import os
+import stat
 import subprocess
 import sys
 import time
 
 import pytest
+import tensorflow as tf
 
+from iodine.checkpoints import CheckpointWriter, read_checkpoint
+from iodine.errors import UserError
 from multi_object_datasets import files
 from multi_object_datasets.cpus import available_cpus
+from multi_object_datasets.generate import generate
 from tests.helpers.generator_process import ROOT
 
 
@@ -28,6 +34,37 @@ def test_a_lock_that_was_waited_for_still_keeps_others_out(tmp_path):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         list(pool.map(enter, range(24)))
     assert most == 1
+
+
+def fail_to_sync_directories(monkeypatch, number):
+    """Gives the process a file system whose directories cannot be synced: an errno says why."""
+    fsync = os.fsync
+
+    def fail(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_cannot_sync_directories_takes_files(tmp_path, monkeypatch, number):
+    fail_to_sync_directories(monkeypatch, number)
+    generate("shapes", 3, 0, tmp_path / "scenes", workers=1)
+    assert (tmp_path / "scenes").exists()
+    variable = tf.Variable(1.0)
+    writer = CheckpointWriter(str(tmp_path / "c"), {}, model=tf.train.Checkpoint(v=variable))
+    assert read_checkpoint(writer.save(1))["model/v/.ATTRIBUTES/VARIABLE_VALUE"] == 1.0
+
+
+def test_a_directory_that_cannot_be_synced_for_another_reason_is_an_error(tmp_path, monkeypatch):
+    fail_to_sync_directories(monkeypatch, errno.EIO)
+    with pytest.raises(OSError):
+        files.sync_paths(tmp_path)
+    writer = CheckpointWriter(str(tmp_path), {}, model=tf.train.Checkpoint(v=tf.Variable(1.0)))
+    with pytest.raises(UserError, match="cannot write the checkpoint of step 1"):
+        writer.save(1)
 
 
 @pytest.mark.parametrize(

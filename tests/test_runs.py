@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 
+import filelock
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -95,7 +96,8 @@ def test_a_checkpoint_remembers_seed_batch_size_config_and_data(trained):
     assert record["seed"] == 7
     assert record["refinement_batch_size"] == 2
     assert record["config"]["model"]["n_z"] == 4
-    assert record["data"]["held_out"] == 0 and record["data"]["content"]
+    (data,) = record["data"]
+    assert data["held_out"] == 0 and data["content"]
 
 
 def test_going_on_with_another_batch_size_keeps_the_gradients_that_the_model_sees(copied):
@@ -151,7 +153,102 @@ def test_scenes_that_a_model_was_trained_on_do_not_test_it(capsys, tmp_path):
     assert "was trained on scenes of" in line
 
 
+def test_scenes_that_a_model_or_its_ancestors_were_trained_on_do_not_test_it(capsys, tmp_path):
+    paths = [tmp_path / f"{number}.tfrecords" for number in range(2)]
+    for seed, path in enumerate(paths):
+        generate("tetrominoes", num_examples=12, seed=seed, path=str(path), workers=1)
+    words = {"num_iters": 1, "eval_images": 4}
+    stages = [
+        # A model that leaves four scenes alone, then a resumed run that leaves eight alone, then
+        # one that begins with its weights, on other scenes.
+        {"data.path": paths[0], "data.held_out": 4, "checkpoint_dir": tmp_path / "a"},
+        {"data.path": paths[0], "data.held_out": 8, "checkpoint_dir": tmp_path / "a"},
+        {
+            "data.path": paths[1],
+            "data.held_out": 4,
+            "checkpoint_dir": tmp_path / "b",
+            "initial_weights": tmp_path / "a",
+        },
+    ]
+    for stop, stage in enumerate(stages, 1):
+        updates = {**words, **stage, "continue_run": "auto", "stop_after_steps": stop}
+        code, _, stderr = tiny.run_here(*tiny.arguments(**updates))
+        assert code == 0, stderr
+    latest = checkpoints.latest_checkpoint(tmp_path / "b")
+    data = checkpoints.read_record(latest)["data"]
+    assert [entry["held_out"] for entry in data] == [4, 8, 4]
+    assert data[0]["content"] == data[1]["content"] != data[2]["content"]
+    place = {**words, "checkpoint_dir": tmp_path / "b"}
+    for path, held_out in zip(paths, (4, 4)):
+        own = {**place, "data.path": path, "data.held_out": held_out}
+        assert run(capsys, "evaluate", *tiny.arguments(**own))[0] == 0
+        more = {**place, "data.path": path, "data.held_out": 6, "eval_images": 6}
+        line = error_line(capsys, "evaluate", *tiny.arguments(**more))
+        assert "left alone the first 4" in line
+
+
 # ---------------------------------------------------------------- one run, one directory
+
+
+@pytest.mark.parametrize("continue_run", [True, "auto"])
+def test_a_checkpoint_is_no_directory_to_train_in(capsys, copied, continue_run):
+    before, cache = sorted(os.listdir(copied)), {"data.cache": copied.parent}
+    for name in ("ckpt-6", "ckpt-6.index"):
+        words = words_for(copied / name, continue_run=continue_run, stop_after_steps=9, **cache)
+        line = error_line(capsys, *words)
+        assert f"'{copied}/{name}' is a checkpoint" in line
+        assert f"checkpoint_dir={copied}," in line and "initial_weights=" in line
+    assert sorted(os.listdir(copied)) == before
+    words = words_for(copied, out=copied / "ckpt-6", **cache)
+    assert "is a checkpoint" in error_line(capsys, "export_weights", *words)
+    assert sorted(os.listdir(copied)) == before
+
+
+def test_a_checkpoint_wins_over_a_directory_of_its_name(copied):
+    (copied / "ckpt-3").mkdir()
+    path = checkpoints.latest_checkpoint(copied / "ckpt-3")
+    assert path == str(copied / "ckpt-3") and checkpoints.read_record(path)["seed"] == 7
+    code, _, stderr = tiny.run_here("load_checkpoint", *words_for(copied / "ckpt-3"))
+    assert code == 0, stderr
+
+
+@pytest.mark.parametrize("name", ["run [1]", "run*", "a\\b"])
+def test_a_directory_whose_name_tensorflow_takes_for_a_pattern_is_refused(capsys, tmp_path, name):
+    words = words_for(tmp_path / name, **{"data.cache": tmp_path / "cache"})
+    assert "is no name for a directory of checkpoints" in error_line(capsys, *words)
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+
+
+def test_a_checkpoint_below_a_directory_of_any_name_can_be_read(trained, tmp_path):
+    directory = shutil.copytree(trained, tmp_path / "run [1]" / "c")
+    code, stdout, stderr = tiny.run_here("load_checkpoint", *words_for(directory))
+    assert code == 0 and "iodine/initial_sample_distribution" in stdout, stderr
+    path = checkpoints.latest_checkpoint(directory)
+    assert path == str(directory / "ckpt-6") and checkpoints.read_record(path)["seed"] == 7
+
+
+@pytest.mark.parametrize("continue_run", ["auto", False])
+def test_whether_to_go_on_is_decided_once_no_other_run_has_the_directory(
+    copied, monkeypatch, continue_run
+):
+    # Another run begins, saves and ends between the first look and the lock.
+    acquire, directory = filelock.FileLock.acquire, copied.parent / "c_1"
+
+    def acquire_late(lock):
+        shutil.copytree(copied, directory, dirs_exist_ok=True)
+        return acquire(lock)
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquire_late)
+    name = directory if continue_run == "auto" else copied.parent / "c"
+    config = {"checkpoint_dir": str(name), "continue_run": continue_run, "initial_weights": None}
+    strategy = tf.distribute.get_strategy()
+    if continue_run == "auto":
+        with runs.claimed(config, 1, strategy) as claimed:
+            assert claimed == (str(directory), True)
+    else:
+        with pytest.raises(UserError, match="holds a run already"):
+            with runs.claimed(config, 1, strategy):
+                pass
 
 
 def test_a_second_run_in_the_same_directory_is_refused_while_the_first_one_lasts(tmp_path):
@@ -206,7 +303,7 @@ def test_exported_weights_remember_no_places_of_the_machine_that_trained_them(tr
     assert str(tiny.ROOT) not in json.dumps(record)
     assert str(trained) not in json.dumps(record)
     # But what they were made of.
-    assert record["seed"] == 7 and record["data"]["content"]
+    assert record["seed"] == 7 and record["data"][0]["content"]
     assert config["data"].pop("cache") and config["data"].pop("path") == str(tiny.SCENES)
     assert record["config"]["data"] == {**config["data"], "path": "scenes.tfrecords"}
     assert record["config"]["model"] == config["model"]

@@ -181,6 +181,67 @@ def test_where_xla_was_a_choice_and_fails_training_goes_on_without(
     assert int(learner.optimizer.step) == 1 and int(learner.progress.count) == 1
 
 
+def test_the_reason_that_is_told_is_the_last_line_of_the_error(not_for_xla, capfd):
+    learner, batches = not_for_xla
+    with pytest.raises(UserError) as error:
+        learner.steps(batches, 1)
+    cause = str(error.value.__cause__).strip().splitlines()
+    assert len(cause) > 1 and str(error.value).endswith(cause[-1])
+
+
+def test_several_steps_in_one_call_do_without_xla_where_it_fails(not_for_xla, capfd):
+    learner, batches = not_for_xla
+    learner.may_do_without_xla = True
+    losses = [learner.steps(batches, 3)["loss/total"] for _ in range(2)]
+    assert capfd.readouterr().err.count("going on without XLA") == 1
+    expected = [loss for loss in train_on(1, range(1, 7), SHORT).values()]
+    expected = [scalars["loss/total"] for scalars, _ in expected]
+    np.testing.assert_allclose(np.concatenate(losses), expected, rtol=1e-5)
+    assert int(learner.optimizer.step) == 6
+
+
+class FailingData:
+    """Batches of which the third raises what XLA raises too."""
+
+    def __init__(self):
+        self.count = 0
+
+    def __next__(self):
+        self.count += 1
+        if self.count == 3:
+            return {**random_batch(), "image": np.zeros([4, 1, 16, 17, 3], np.float32)}
+        return tf.nest.map_structure(tf.constant, random_batch())
+
+
+class CountingLearner(Learner):
+    """A learner that counts how often all its variables are looked for."""
+
+    looked = 0
+
+    @property
+    def variables(self):
+        self.looked += 1
+        return super().variables
+
+
+def test_only_the_first_step_guards_against_xla(monkeypatch):
+    config = get_config("tetrominoes", SHORT)
+    tf.random.set_seed(0)
+    model, optimizer = build(config["model"]), build(config["optimizer"])
+    model.initialize([16, 16, 3])
+    strategy = tf.distribute.get_strategy()
+    learner = CountingLearner(model, optimizer, Progress(model, 3), strategy, xla=True)
+    learner.may_do_without_xla = True
+    batches = FailingData()
+    learner.steps(batches, 1)
+    looked = learner.looked
+    learner.steps(batches, 1)
+    assert looked > 0 and learner.looked == looked
+    with pytest.raises((tf.errors.InvalidArgumentError, ValueError)) as error:
+        learner.steps(batches, 1)
+    assert not isinstance(error.value, UserError) and learner.xla
+
+
 def test_noise_depends_on_seed_and_step_alone(one_device):
     assert train_on(1, [2])[2][0] == one_device[2][0]
 
@@ -195,19 +256,22 @@ class Loop:
         self.model = build(self.config["model"])
         self.optimizer = build(self.config["optimizer"])
 
-    def train(self, log_scalar=lambda *_: None, continue_run=False, stop_after_steps=6):
+    def train(self, log_scalar=lambda *_: None, resume_from=None, until=6, strategy=None):
+        options = loop.Options(
+            seed=1,
+            directory=self.directory,
+            until=until,
+            resume_from=resume_from,
+            save_summaries_steps=1,
+            save_checkpoint_steps=2,
+        )
         return loop.train(
             build(self.config["data"]),
             self.model,
             self.optimizer,
-            tf.distribute.get_strategy(),
-            seed=1,
-            checkpoint_dir=self.directory,
-            continue_run=continue_run,
-            save_summaries_steps=1,
-            save_checkpoint_steps=2,
-            stop_after_steps=stop_after_steps,
-            log_scalar=log_scalar,
+            strategy or tf.distribute.get_strategy(),
+            options,
+            log_scalar,
         )
 
 
@@ -220,8 +284,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_saved(tmp_pa
             bias = loop.model.decoder.pixel_decoder.cnn.layers[-1].b
             bias.assign(tf.fill(bias.shape, bad))
 
-    with pytest.raises(UserError, match=r"step 4 .*ckpt-2"):
-        loop.train(spoil)
+    with pytest.raises(UserError, match=r"step 4 .*no step up to 13 was better.*ckpt-2"):
+        loop.train(spoil, until=20)
     assert tf.train.latest_checkpoint(str(tmp_path)).endswith("ckpt-2")
     reader = tf.train.load_checkpoint(str(tmp_path))
     for name, shape in reader.get_variable_to_shape_map().items():
@@ -230,10 +294,12 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_saved(tmp_pa
 
 
 class NoisyLearner(loop.Learner):
-    """A learner whose fourth step draws noise that no refinement can follow."""
+    """A learner some of whose steps, the fourth alone, draw noise that no refinement can follow."""
+
+    noisy = (4,)
 
     def steps(self, batches, num_steps, signalled=False):
-        if int(self.optimizer.step) != 3:
+        if int(self.optimizer.step) + 1 not in self.noisy:
             return super().steps(batches, num_steps, signalled)
         noise = tf.fill(self.model.noise_shape(2), np.float32(np.inf))
         scalars = self.step(next(batches), noise)
@@ -259,6 +325,63 @@ def test_a_step_whose_gradient_is_not_finite_is_left_out(tmp_path, monkeypatch, 
     assert sorted(p.name for p in tmp_path.glob("ckpt-*.index")) == ["ckpt-2.index", "ckpt-6.index"]
 
 
+def saved_steps(directory):
+    return sorted(int(path.stem.split("-")[1]) for path in directory.glob("ckpt-*.index"))
+
+
+def test_a_training_whose_last_steps_are_left_out_is_saved_and_goes_on(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(loop, "Learner", NoisyLearner)
+    monkeypatch.setattr(NoisyLearner, "noisy", (5, 6))
+    means = Loop(tmp_path).train()
+    assert "warning: left out at the end: 2 without a finite gradient" in capsys.readouterr().err
+    assert means == {} and saved_steps(tmp_path) == [2, 4, 6]
+    steps = []
+    Loop(tmp_path).train(
+        lambda name, value, step: steps.append(step), str(tmp_path / "ckpt-6"), until=8
+    )
+    assert set(steps) == {7, 8}
+
+
+def test_a_row_of_broken_steps_counts_on_in_the_next_stage_and_takes_back_its_checkpoint(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(loop, "Learner", NoisyLearner)
+    monkeypatch.setattr(NoisyLearner, "noisy", range(5, 100))
+    Loop(tmp_path).train()
+    assert saved_steps(tmp_path) == [2, 4, 6]
+    with pytest.raises(UserError, match=r"loss of step 5 .*up to 14 was better.*ckpt-2"):
+        Loop(tmp_path).train(resume_from=str(tmp_path / "ckpt-6"), until=20)
+    assert saved_steps(tmp_path) == [2]
+
+
+def test_the_first_loss_is_printed_within_ten_steps_and_changes_no_mean(tmp_path, capsys):
+    logged = {}
+    for every in (10, 13):
+        training = Loop(tmp_path / str(every))
+        options = loop.Options(
+            1, training.directory, 26, save_summaries_steps=every, save_checkpoint_steps=26
+        )
+        values = logged[every] = {}
+        loop.train(
+            build(training.config["data"]),
+            training.model,
+            training.optimizer,
+            tf.distribute.get_strategy(),
+            options,
+            lambda name, value, step, values=values: values.update({(name, step): value}),
+        )
+        printed = [int(line.split()[0]) for line in capsys.readouterr().out.splitlines()]
+        assert printed == {10: [10, 20], 13: [10, 13, 26]}[every]
+    assert {step for _, step in logged[13]} == {13, 26}
+    reader = tf.train.load_checkpoint(str(tmp_path / "10" / "ckpt-26"))
+    total = reader.get_tensor("progress/sums/loss/.ATTRIBUTES/VARIABLE_VALUE")
+    total += 10 * (logged[10]["loss", 10] + logged[10]["loss", 20])
+    both = 13 * (logged[13]["loss", 13] + logged[13]["loss", 26])
+    assert total == pytest.approx(both, rel=1e-9)
+
+
 def test_a_removed_directory_is_an_error_that_names_it(tmp_path):
     loop = Loop(tmp_path / "run")
 
@@ -280,53 +403,44 @@ def test_a_failed_write_leaves_the_checkpoint_before_it_usable(tmp_path):
     with pytest.raises(UserError, match="last good checkpoint: .*ckpt-1"):
         writer.save(2)
     assert tf.train.latest_checkpoint(str(tmp_path)) == first
+    assert not list(tmp_path.glob("*_temp"))
     restore(first, model=tf.train.Checkpoint(v=variable))
     assert variable.numpy() == 1.0
 
 
+def test_what_a_killed_save_left_is_removed_by_the_next_run(tmp_path):
+    (tmp_path / "ckpt-3_temp").mkdir(parents=True)
+    (tmp_path / "ckpt-3_temp" / "part-00000-of-00001.data-00000-of-00001").touch()
+    CheckpointWriter(str(tmp_path), {}, model=tf.train.Checkpoint(v=tf.Variable(1.0)))
+    assert not list(tmp_path.iterdir())
+
+
 def test_only_the_last_five_checkpoints_are_kept(tmp_path):
-    Loop(tmp_path).train(stop_after_steps=14)
-    kept = sorted(int(path.stem.split("-")[1]) for path in tmp_path.glob("ckpt-*.index"))
-    assert kept == [6, 8, 10, 12, 14]
+    Loop(tmp_path).train(until=14)
+    assert saved_steps(tmp_path) == [6, 8, 10, 12, 14]
 
 
 def test_a_checkpoint_of_another_architecture_is_refused_and_changes_nothing(tmp_path):
-    Loop(tmp_path).train(stop_after_steps=2)
+    Loop(tmp_path).train(until=2)
     other = Loop(tmp_path, n_z=5)
     other.model.initialize([35, 35, 3])
     before = [v.numpy() for v in other.model.variables]
     with pytest.raises(UserError, match="initial_sample_distribution"):
-        other.train(continue_run=True)
+        other.train(resume_from=str(tmp_path / "ckpt-2"))
     for variable, value in zip(other.model.variables, before):
         np.testing.assert_array_equal(variable, value)
 
 
 def test_a_run_goes_on_with_scenes_of_another_size(tmp_path):
     scenes = {"data.path": str(shutil.copy(tiny.SCENES, tmp_path))}
-    Loop(tmp_path / "run", **scenes, **{"data.image_dim": [14, 14]}).train(stop_after_steps=2)
+    Loop(tmp_path / "run", **scenes, **{"data.image_dim": [14, 14]}).train(until=2)
     loop, steps = Loop(tmp_path / "run", **scenes), []
-    loop.train(lambda name, value, step: steps.append(step), True, stop_after_steps=4)
+    before = str(tmp_path / "run" / "ckpt-2")
+    loop.train(lambda name, value, step: steps.append(step), before, until=4)
     assert set(steps) == {3, 4} and loop.optimizer.step == 4
-
-
-def test_a_continued_run_needs_a_checkpoint(tmp_path):
-    with pytest.raises(UserError, match="there is no checkpoint at"):
-        Loop(tmp_path).train(continue_run=True)
 
 
 def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path):
     loop = Loop(tmp_path, batch_size=1)
     with pytest.raises(UserError, match="batch_size=1 cannot be split over 2 devices"):
-        loop.train(
-            build(loop.config["data"]),
-            loop.model,
-            loop.optimizer,
-            tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]),
-            seed=1,
-            checkpoint_dir=str(tmp_path),
-            continue_run=False,
-            save_summaries_steps=1,
-            save_checkpoint_steps=1,
-            stop_after_steps=1,
-            log_scalar=print,
-        )
+        loop.train(strategy=tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))

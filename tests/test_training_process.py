@@ -10,6 +10,7 @@ import termios
 
 import pytest
 import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.helpers import tiny
 
@@ -119,7 +120,11 @@ def test_a_killed_run_resumes_bit_for_bit(finished, tmp_path):
             assert value == uninterrupted[name][step], (name, step)
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+# A terminal that closes, and Slurm's warning, are told from Ctrl-C alone.
+@pytest.mark.parametrize(
+    "number, code",
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143), (signal.SIGUSR1, 143)],
+)
 def test_a_signal_finishes_the_step_saves_and_ends_the_run(finished, tmp_path, number, code):
     arguments = tiny.arguments(checkpoint_dir=tmp_path / "c", num_iters=1, stop_after_steps=100000)
     process = tiny.start("-F", str(tmp_path / "a"), *arguments)
@@ -132,3 +137,141 @@ def test_a_signal_finishes_the_step_saves_and_ends_the_run(finished, tmp_path, n
     assert run["status"] == "INTERRUPTED"
     last = max(metrics_of(tmp_path / "a", 1)["loss"])
     assert tf.train.latest_checkpoint(tmp_path / "c_1").endswith(f"ckpt-{last}")
+
+
+def start_endless(tmp_path, words=(), **options):
+    """Starts a run that does not end by itself."""
+    updates = {"checkpoint_dir": tmp_path / "c", "num_iters": 1, "stop_after_steps": 10**6}
+    updates |= {"save_checkpoint_steps": 10**6, "data.cache": tmp_path}
+    return tiny.start(*words, *tiny.arguments(**updates), **options)
+
+
+def test_signals_that_come_together_do_not_keep_the_run_from_saving(tmp_path):
+    process = start_endless(tmp_path)
+    wait_for_step(process, 2)
+    for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM, signal.SIGHUP):
+        process.send_signal(number)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 143 and "Traceback" not in stderr, stderr
+    assert list((tmp_path / "c_1").glob("ckpt-*.index"))
+
+
+def test_nohup_keeps_a_run_from_heeding_a_terminal_that_closes(tmp_path):
+    nohup = [sys.executable, "-c", NOHUP, "-m", "iodine.main"]
+    words = tiny.arguments(checkpoint_dir=tmp_path / "c", num_iters=1, stop_after_steps=60)
+    process = subprocess.Popen(
+        [*nohup, *words], cwd=tiny.ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    wait_for_step(process, 2)
+    process.send_signal(signal.SIGHUP)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    assert tf.train.latest_checkpoint(tmp_path / "c_1").endswith("ckpt-60")
+
+
+# What `nohup python ...` does, for systems without that command.
+NOHUP = """
+import os, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+os.environ["PYTHONUNBUFFERED"] = "1"
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+def test_a_terminal_that_closes_ends_the_run_after_a_checkpoint(tmp_path):
+    terminal, process_side = pty.openpty()
+    command = [sys.executable, "-c", ON_TERMINAL, "-m", "iodine.main"]
+    words = tiny.arguments(checkpoint_dir=tmp_path / "c", num_iters=1, stop_after_steps=10**6)
+    words += ["save_checkpoint_steps=1000000"]
+    process = subprocess.Popen(
+        [*command, *words],
+        cwd=tiny.ROOT,
+        stdin=process_side,
+        stdout=process_side,
+        stderr=process_side,
+        start_new_session=True,
+    )
+    os.close(process_side)
+    shown = b""
+    while b"Loss:" not in shown:
+        shown += os.read(terminal, 4096)
+    os.close(terminal)  # The system sends SIGHUP, and nothing can be printed any more.
+    assert process.wait(timeout=120) == 143
+    assert list((tmp_path / "c_1").glob("ckpt-*.index"))
+
+
+# Makes the terminal that stdin is the session's, whose end the system then tells by SIGHUP.
+ON_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+def test_a_reader_that_goes_away_does_not_end_the_training(tmp_path):
+    words = tiny.arguments(checkpoint_dir=tmp_path / "c", num_iters=1)
+    process = tiny.start("-F", str(tmp_path / "runs"), *words)
+    wait_for_step(process, 2)
+    process.stdout.close()
+    stderr = process.stderr.read()
+    assert process.wait() == 0, stderr
+    assert "Traceback" not in stderr and "BrokenPipeError" not in stderr
+    assert stderr.count("warning: stdout takes no more lines") == 1
+    assert tf.train.latest_checkpoint(tmp_path / "c_1").endswith("ckpt-12")
+    assert list(metrics_of(tmp_path / "runs", 1)["loss"]) == list(range(1, 13))
+
+
+def test_a_full_disk_for_stdout_does_not_end_the_training(tmp_path):
+    words = tiny.arguments(checkpoint_dir=tmp_path / "c", num_iters=1)
+    with open("/dev/full", "w") as full:
+        process = tiny.start(*words, stdout=full)
+    stderr = process.stderr.read()
+    assert process.wait() == 0, stderr
+    assert "Traceback" not in stderr and "No space left" in stderr
+    assert tf.train.latest_checkpoint(tmp_path / "c_1").endswith("ckpt-12")
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&-"])
+def test_a_process_without_stdout_or_stderr_trains(tmp_path, closed):
+    words = tiny.arguments(checkpoint_dir=tmp_path / "c", num_iters=1, stop_after_steps=2)
+    command = f'exec "{sys.executable}" -m iodine.main "$@" {closed}'
+    process = subprocess.run(
+        ["sh", "-c", command, "sh", *words], cwd=tiny.ROOT, capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    assert "Traceback" not in process.stderr
+    assert tf.train.latest_checkpoint(tmp_path / "c_1").endswith("ckpt-2")
+
+
+def test_a_run_says_where_it_saves_at_its_start_and_at_its_end(finished):
+    lines = (finished / "stdout").read_text().splitlines()
+    directory = finished / "ckpt_1"
+    said = f"training from the beginning, checkpoints go to '{directory}'"
+    assert lines.index(said) < min(i for i, line in enumerate(lines) if "Loss:" in line)
+    assert lines[-1] == f"the latest checkpoint is '{directory}/ckpt-12'"
+
+
+def test_after_a_kill_and_a_resume_tensorboard_shows_each_step_once(tmp_path):
+    words = tiny.arguments(
+        checkpoint_dir=tmp_path / "c",
+        num_iters=1,
+        continue_run="auto",
+        save_checkpoint_steps=6,
+        data__cache=tmp_path,
+    )
+    process = tiny.start(*words)
+    wait_for_step(process, 9)
+    process.kill()
+    process.wait()
+    steps = steps_shown(tmp_path / "c")
+    assert steps[:9] == list(range(1, 10))
+    code, _, stderr = tiny.run_here(*words)
+    assert code == 0, stderr
+    assert steps_shown(tmp_path / "c") == list(range(1, 13))
+
+
+def steps_shown(directory):
+    """Steps of the loss as TensorBoard shows them."""
+    events = EventAccumulator(str(directory), size_guidance={"tensors": 0})
+    events.Reload()
+    return [event.step for event in events.Tensors("loss/total")]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import socket
 import time
@@ -108,8 +109,12 @@ def test_sigterm_of_one_task_stops_all_after_the_same_step_and_the_chief_saves(t
     check_losses(tmp_path, stop_after_steps=3)
 
 
-def test_a_worker_that_is_killed_leaves_one_line_that_names_the_newest_checkpoint(tmp_path):
-    chief, other = start_all(WORKERS, tmp_path, stop_after_steps=10**6, save_checkpoint_steps=2)
+@pytest.mark.parametrize("save_checkpoint_steps", [2, 10**6])
+def test_a_worker_that_is_killed_leaves_one_line_that_says_how_to_go_on(
+    tmp_path, save_checkpoint_steps
+):
+    periods = {"stop_after_steps": 10**6, "save_checkpoint_steps": save_checkpoint_steps}
+    chief, other = start_all(WORKERS, tmp_path, **periods)
     wait_for_step(chief, 3)
     other.kill()
     _, error = chief.communicate(timeout=180)
@@ -118,7 +123,55 @@ def test_a_worker_that_is_killed_leaves_one_line_that_names_the_newest_checkpoin
     assert "Traceback" not in error
     (line,) = [line for line in error.splitlines() if line.startswith("error: ")]
     assert "another worker is gone" in line
-    assert line.endswith(checkpoints_in(str(tmp_path / "c_1"))[0])
+    saved = checkpoints_in(str(tmp_path / "c_1"))
+    assert line.endswith(saved[0] if saved else "nothing was saved yet, start all again")
+    assert bool(saved) == (save_checkpoint_steps == 2)
+
+
+@pytest.mark.parametrize("second", ["nothing", "another step"])
+def test_workers_that_see_different_checkpoints_are_refused_in_a_line_each(tmp_path, second):
+    disks = [tmp_path / "first", tmp_path / "second"]
+    updates = {"num_iters": 1, "continue_run": "auto", "save_checkpoint_steps": 2}
+    words = tiny.arguments(checkpoint_dir=disks[0] / "c", stop_after_steps=4, **updates)
+    code, _, stderr = tiny.run_here(*words)
+    assert code == 0, stderr
+    (disks[1] / "c").mkdir(parents=True)
+    if second == "another step":
+        for path in (disks[0] / "c").glob("ckpt-2.*"):
+            shutil.copy(path, disks[1] / "c" / path.name.replace("ckpt-2", "ckpt-4"))
+    before = [sorted(disk.rglob("ckpt*")) for disk in disks]
+    words = tiny.arguments(checkpoint_dir="c", stop_after_steps=8, **updates)
+    processes = [
+        tiny.start(*words, environment=environment, cwd=disk)
+        for environment, disk in zip(environments(WORKERS), disks)
+    ]
+    for number, process in enumerate(processes):
+        stdout, stderr = process.communicate(timeout=180)
+        assert process.returncode == 1 and "Traceback" not in stderr, stderr
+        assert "Loss:" not in stdout
+        (line,) = [line for line in stderr.splitlines() if line.startswith("error: ")]
+        if second == "nothing" and number == 1:
+            assert "'c/ckpt-4' cannot be read" in line
+        else:
+            assert "do not begin with the same step and weights: worker 0 at step 4" in line
+            other = "with nothing that it could read" if second == "nothing" else "at step 2"
+            assert f"worker 1 {other}" in line
+    assert [sorted(disk.rglob("ckpt*")) for disk in disks] == before
+
+
+def test_the_chief_alone_chooses_the_directory_and_tells_why_it_takes_none(tmp_path):
+    options = ["-F", str(tmp_path / "runs")]
+    for run_id in (1, 2):  # which the other worker, without an observer, does not know
+        processes = start_all(WORKERS, tmp_path, *options, stop_after_steps=1)
+        errors = [process.communicate(timeout=300)[1] for process in processes]
+        assert [process.returncode for process in processes] == [0, 0], errors
+        assert checkpoints_in(str(tmp_path / f"c_{run_id}"))
+    # Without an observer it is c_1 again.
+    processes = start_all(WORKERS, tmp_path, stop_after_steps=1)
+    for process in processes:
+        _, stderr = process.communicate(timeout=300)
+        assert process.returncode == 1 and "Traceback" not in stderr, stderr
+        assert f"error: '{tmp_path}/c_1' holds a run already" in stderr
 
 
 def test_ctrl_c_ends_a_worker_that_waits_for_the_others(tmp_path):

@@ -3,46 +3,87 @@
 from iodine.errors import UserError
 
 
+def with_entry(history, entry):
+    """Adds a data set to the history of what a model was trained on.
+
+    Args:
+      history: list of what `SceneDataset.provenance` returned for each data set that the model and
+        those whose weights it began with were trained on, None standing for data that nobody knows.
+      entry: the same of one more data set, or None.
+
+    Returns:
+      The list with the entry in it, once.
+    """
+    return [*history, entry] if entry not in history else history
+
+
 def check_never_trained_on(trained, dataset):
     """Makes sure that a model was not trained on the scenes that a data set holds out.
 
     Args:
-      trained: what `SceneDataset.provenance` returned for training, or None if nobody knows.
+      trained: the history that the model's checkpoint remembers, see `with_entry`; None or an empty
+        list if it remembers none.
       dataset: `SceneDataset` to evaluate on.
 
     Returns:
-      None, or a line for the user: it is another file than the one trained on, or nobody knows.
+      None, or a line for the user: these are other files than those trained on, or nobody knows
+      all of them.
 
     Raises:
-      UserError: the model was, or may have been, trained on some of them.
+      UserError: if the model was, or may have been, trained on some of the scenes.
     """
-    if trained is None:
+    now = dataset.provenance()
+    history = trained or [None]
+    known = [entry for entry in history if entry is not None]
+    found = [_relation(entry, now, dataset.path) for entry in known]
+    if len(known) < len(history):
         return (
             "the checkpoint does not say which scenes it was trained on: make sure that it was not "
             f"on those held out of {dataset.path}"
         )
-    now = dataset.provenance()
-    if _left_alone(trained, now):
+    if OTHER_IMAGES in found:
+        return (
+            f"{dataset.path} has other images than a folder that the model was trained on; "
+            "of those in both it may have been trained on some"
+        )
+    if all(relation == OTHER_FILE for relation in found):
+        return f"{dataset.path} is another file than the model was trained on"
+    return None
+
+
+OTHER_FILE, OTHER_IMAGES = "another file", "a folder of other images"
+
+
+def _relation(entry, now, path):
+    """Returns how a data set trained on is related to one that is to test.
+
+    Args:
+      entry: of the history.
+      now: provenance of the data set to evaluate on.
+      path: of that data set.
+
+    Returns:
+      OTHER_FILE, OTHER_IMAGES, or None where training certainly left the held-out scenes alone.
+
+    Raises:
+      UserError: if training may have shown some of them.
+    """
+    if _left_alone(entry, now):
         return None
-    if now["content"] != trained["content"]:
-        if "share" in trained and "share" in now:
-            return (
-                f"{dataset.path} has other images than the folder that the model was trained on; "
-                "of those in both it may have been trained on some"
-            )
-        return f"{dataset.path} is another file than the one that the model was trained on"
-    if not _may_share_scenes(trained, now):
+    if now["content"] != entry["content"]:
+        return OTHER_IMAGES if "share" in entry and "share" in now else OTHER_FILE
+    if not _may_share_scenes(entry, now):
         return None
     if "share" in now:
-        share = f"keep to data.held_out={trained['share']}, or " if trained.get("share") else ""
+        share = f"keep to data.held_out={entry['share']}, or " if entry.get("share") else ""
         raise UserError(
-            f"the model was trained on images of {dataset.path} that would be tested: {share}name "
-            "a folder of others with data.path="
+            f"the model was trained on images of {path} that would be tested: {share}name a folder "
+            "of others with data.path="
         )
-    keep = f"keep to data.held_out={trained['held_out']}, or " if trained["held_out"] else ""
+    keep = f"keep to data.held_out={entry['held_out']}, or " if entry["held_out"] else ""
     raise UserError(
-        f"the model was trained on scenes of {dataset.path} that would be tested (training left "
-        f"alone the first {trained['held_out']}): {keep}generate others (python -m "
+        f"the model was trained on scenes of {path} that would be tested (training left alone the "
+        f"first {entry['held_out']}): {keep}generate others (python -m "
         "multi_object_datasets.generate with --split test) and name them with data.path="
     )
 

@@ -4,7 +4,8 @@ import sys
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
+
+from multi_object_datasets import progress
 
 LOG_SECONDS = 60  # from one line about progress to the next where there is no terminal
 
@@ -128,5 +129,4 @@ def run_model(model, batches, num_images, seed, select, finish=lambda picked: pi
 
 def progress_bar(total, unit):
     """A progress bar on stderr; where that is no terminal, its state every LOG_SECONDS."""
-    seconds = 0.1 if sys.__stderr__.isatty() else LOG_SECONDS
-    return tqdm(total=total, unit=unit, delay=seconds, mininterval=seconds, file=sys.__stderr__)
+    return progress.progress_bar(total, unit, LOG_SECONDS)

@@ -105,41 +105,6 @@ def replica_local_variables(strategy):
         yield
 
 
-def num_workers(strategy):
-    """Number of processes that train together."""
-    resolver = strategy.cluster_resolver
-    if resolver is None or not resolver.task_type:
-        return 1
-    cluster = resolver.cluster_spec().as_dict()
-    return sum(len(cluster.get(kind, [])) for kind in ("chief", "worker"))
-
-
-def is_chief(strategy):
-    """Whether this process is the one that writes checkpoints and summaries.
-
-    TensorFlow's rule: the task of type "chief" if the cluster has one, else the first worker.
-    """
-    resolver = strategy.cluster_resolver
-    if resolver is None or not resolver.task_type:
-        return True
-    if resolver.task_type == "chief":
-        return True
-    has_chief = "chief" in resolver.cluster_spec().as_dict()
-    return resolver.task_type == "worker" and not resolver.task_id and not has_chief
-
-
-def value_of_chief(strategy, value):
-    """The chief's integer, for all workers; a process alone keeps its own."""
-    if num_workers(strategy) == 1:
-        return value
-
-    def own():
-        first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
-        return tf.constant(value, tf.int64) if first else tf.constant(0, tf.int64)
-
-    return int(strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(own), axis=None))
-
-
 def distribute(strategy, dataset):
     """Splits global batches over the replicas, in order.
 

@@ -1,14 +1,15 @@
 """One training step over all replicas, and what a run counts while it makes many."""
 
 import math
-import sys
 
 import numpy as np
 import tensorflow as tf
 
 from iodine.data.batches import expand
 from iodine.errors import UserError
-from iodine.train.devices import num_workers, replica_local_variables, value_of_chief
+from iodine.train.devices import replica_local_variables
+from iodine.train.output import say
+from iodine.train.workers import num_workers, value_of_chief
 
 SIGNALLED = "debug/signalled"
 XLA_CHOICES = ("auto", True, False)
@@ -62,17 +63,22 @@ class Progress(tf.Module):
         step, loss, norm = self.broken.numpy()
         return None if step < 0 else (int(step), loss, norm)
 
-    def pop_means(self):
-        """Looks at the steps since the last call.
+    def means(self):
+        """Looks at the steps since the last `pop_means`.
 
         Returns:
           ({name: mean}, of the figures that there are; number of steps that are in the means).
         """
         count, *sums = self._fetch().numpy()
         means = dict(zip(self.sums, (np.array(sums) / count).tolist() if count else ()))
+        return {name: mean for name, mean in means.items() if not math.isnan(mean)}, int(count)
+
+    def pop_means(self):
+        """As `means`, and begins new ones."""
+        means = self.means()
         for variable in (self.count, *self.sums.values()):
             variable.assign(tf.zeros_like(variable))
-        return {name: mean for name, mean in means.items() if not math.isnan(mean)}, int(count)
+        return means
 
 
 class Learner(tf.Module):
@@ -85,7 +91,7 @@ class Learner(tf.Module):
       progress: `Progress`. Its seed and the step together determine the noise.
       strategy: the distribution strategy that model and optimizer were made under.
       xla: whether XLA compiles loss and gradients. "auto" takes it where it pays, on a GPU, and
-        does without it, saying so in a line, if it cannot compile them.
+        does without it, saying so in a line, if it cannot compile them in the first step.
 
     Raises:
       UserError: for another value of xla.
@@ -104,6 +110,7 @@ class Learner(tf.Module):
         self.signalled = tf.Variable(0.0, trainable=False)
         self.xla = bool(tf.config.list_logical_devices("GPU")) if xla == "auto" else xla
         self.may_do_without_xla = xla == "auto"
+        self._is_compiled = not self.xla  # or else whether XLA can compile it is not known yet
         self._compiled = tf.function(self._loss_and_gradients, autograph=False, jit_compile=True)
         with replica_local_variables(strategy):
             optimizer.initialize(model.trainable_variables)
@@ -182,10 +189,13 @@ class Learner(tf.Module):
         """
         if signalled and self.has_peers:
             self.signalled.assign(1.0)
-        if num_steps == 1:
-            scalars = self._step_without_xla_if_need_be(next(batches))
-            return {name: value[None] for name, value in scalars.items()}
-        return self._steps_in_one_call(batches, num_steps)
+        if num_steps > 1 and self._is_compiled:
+            return self._steps_in_one_call(batches, num_steps)
+        calls = []
+        for _ in range(num_steps):
+            step = self.step if self._is_compiled else self._first_step
+            calls.append(step(next(batches)))
+        return {name: tf.stack([call[name] for call in calls]) for name in calls[0]}
 
     def wait_for_peers(self):
         """Returns when all workers have called it."""
@@ -195,26 +205,30 @@ class Learner(tf.Module):
         """Whether any worker was asked to stop before the step that gave these scalars."""
         return bool(scalars[SIGNALLED][-1] > 0)
 
-    def _step_without_xla_if_need_be(self, batch):
-        """As `step`; if XLA cannot compile it, goes on without where it may."""
-        if not self.xla:
-            return self.step(batch)
+    def _first_step(self, batch):
+        """As `step`; if XLA cannot compile it, goes on without where it may.
+
+        Raises:
+          UserError: if XLA cannot compile the step and it was asked for.
+        """
         # A step that fails may have changed what does not wait for the gradients.
         state = [(variable, tf.convert_to_tensor(variable)) for variable in self.variables]
         try:
-            return self.step(batch)
-        except (tf.errors.OpError, ValueError, NotImplementedError) as error:
-            reason = str(error).strip().split("\n")[0]
+            scalars = self.step(batch)
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+            reason = str(error).strip().splitlines()[-1]
             if not self.may_do_without_xla:
                 raise UserError(
                     f"XLA cannot compile the step, xla=False does without: {reason}"
                 ) from error
-            print(f"going on without XLA, which cannot compile the step: {reason}", file=sys.stderr)
-        self.xla = False
-        for variable, value in state:
-            variable.assign(value)
-        self.step = tf.function(self.step.python_function, autograph=False)
-        return self.step(batch)
+            say(f"going on without XLA, which cannot compile the step: {reason}", "stderr")
+            self.xla = False
+            for variable, value in state:
+                variable.assign(value)
+            self.step = tf.function(self.step.python_function, autograph=False)
+            scalars = self.step(batch)
+        self._is_compiled = True
+        return scalars
 
     @tf.function(autograph=False)
     def _steps_in_one_call(self, batches, num_steps):

@@ -34,13 +34,15 @@ def arguments(**updates):
     return ["with", "tetrominoes", *[f"{key}={value}" for key, value in values.items()]]
 
 
-def start_module(module, *words, environment=(), stdout=subprocess.PIPE, stderr=subprocess.PIPE):
+def start_module(
+    module, *words, environment=(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+):
     """Starts `python -m MODULE` as a process of its own, its output in pipes if not elsewhere."""
     quiet = {"PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.Popen(
         [sys.executable, "-m", module, *words],
-        cwd=ROOT,
-        env={**os.environ, **quiet, **dict(environment)},
+        cwd=cwd,
+        env={"PYTHONPATH": str(ROOT), **os.environ, **quiet, **dict(environment)},
         stdout=stdout,
         stderr=stderr,
         text=True,

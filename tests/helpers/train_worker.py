@@ -20,19 +20,15 @@ def main(out):
     tf.random.set_seed(config["seed"])
     with devices.replica_local_variables(strategy):
         model, optimizer = build(config["model"]), build(config["optimizer"])
-    loop.train(
-        build(config["data"]),
-        model,
-        optimizer,
-        strategy,
-        seed=config["seed"],
-        checkpoint_dir=f"{out}.checkpoints",
-        continue_run=False,
+    options = loop.Options(
+        config["seed"],
+        f"{out}.checkpoints",
+        until=3,
         save_summaries_steps=1,
         save_checkpoint_steps=3,
-        stop_after_steps=3,
-        log_scalar=lambda name, value, step: None,
     )
+    dataset = build(config["data"])
+    loop.train(dataset, model, optimizer, strategy, options, lambda name, value, step: None)
     np.savez(out, *[v.numpy() for v in model.trainable_variables])
 
 
