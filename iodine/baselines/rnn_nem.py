@@ -2,6 +2,10 @@
 
 K copies of one recurrent network each explain the pixels that the E step gives them, for binary
 pictures. There is no prior of a slot, and a slot's latent is the network's state.
+
+Two choices follow the authors' commands for sequences, in which no gradient flows through γ and
+all iterations count alike. Their command for static Shapes lets the gradient through γ and trains
+on the loss of the last iteration alone.
 """
 
 from typing import ClassVar
@@ -15,12 +19,7 @@ from iodine.errors import UserError, size, sizes
 from iodine.model import Model
 from iodine.modules.networks import CNN, MLP, DeConv
 
-PRIOR = 1e-6  # probability of a white pixel where a slot has nothing to explain; 0 has no logarithm
-
-
-def cross_entropy_to_prior(probs):
-    """-ψ log PRIOR - (1 - ψ) log(1 - PRIOR) for probabilities ψ."""
-    return -probs * np.log(PRIOR) - (1.0 - probs) * np.log1p(-PRIOR)
+FIRST_PROB = 1e-6  # ψ before the first iteration: black, as the prior is, with a finite logit
 
 
 def uniform(noise):
@@ -39,12 +38,14 @@ class RNNNEM(SlotModel):
 
     and its loss, summed over pixels i,
 
-        Σ_i Σ_k γ_ik (-log p(x_i | ψ_ik)) + (1 - γ_ik) KL(p(x_i | ψ_ik) || PRIOR),
+        Σ_i Σ_k γ_ik (-log p(x_i | ψ_ik)) + (1 - γ_ik) KL(prior || p(x_i | ψ_ik)),
 
-    through whose γ no gradient flows. The loss is the mean over iterations.
+    through whose γ no gradient flows. The prior says that a pixel is black, so that the divergence
+    is -log(1 - ψ_ik): a slot pays for the white that it paints where other slots explain the
+    pixels. The loss is the mean over iterations.
 
     What the paper leaves open: flips are drawn anew at each iteration, in training alone; at first
-    θ is 0, ψ is PRIOR and γ a share of standard-normal magnitudes.
+    θ is 0, ψ is FIRST_PROB and γ a share of standard-normal magnitudes.
 
     Args:
       num_components: K.
@@ -134,8 +135,8 @@ class RNNNEM(SlotModel):
         probs, labels = tf.sigmoid(logits), tf.broadcast_to(image[:, None], logits.shape)
         wrong = tf.nn.sigmoid_cross_entropy_with_logits(labels, logits)  # -log p(x | ψ)
         wrong = tf.reduce_sum(wrong, axis=-1, keepdims=True)  # [B, K, H, W, 1]
-        entropy = tf.nn.sigmoid_cross_entropy_with_logits(probs, logits)
-        kl = tf.reduce_sum(cross_entropy_to_prior(probs) - entropy, axis=-1, keepdims=True)
+        # -log(1 - ψ) of the logits, which is finite where ψ is 1 in float32.
+        kl = tf.reduce_sum(tf.nn.softplus(logits), axis=-1, keepdims=True)
         if log_gamma is None:
             log_gamma = tf.nn.log_softmax(-wrong, axis=1)
         gamma = tf.stop_gradient(tf.exp(log_gamma))
@@ -166,8 +167,8 @@ class RNNNEM(SlotModel):
         log_gamma = tf.math.log(share + 1e-6)
         log_gamma -= tf.reduce_logsumexp(log_gamma, axis=1, keepdims=True)
         theta = tf.zeros([batch_size, self.num_components, self.n_z])
-        prior_logit = float(np.log(PRIOR) - np.log1p(-PRIOR))
-        logits = tf.fill([batch_size, self.num_components, *image_shape], prior_logit)
+        first_logit = float(np.log(FIRST_PROB) - np.log1p(-FIRST_PROB))
+        logits = tf.fill([batch_size, self.num_components, *image_shape], first_logit)
         states = [self._state(image, theta, logits, log_gamma)]
         for flip in flips:
             flipped = tf.cast(uniform(flip) < self.flip_prob, tf.float32) if is_training else 0.0
