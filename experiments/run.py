@@ -6,10 +6,11 @@ from sacred.utils import convert_to_nested_dict
 
 from experiments.events import read_events
 from iodine import checkpoints
+from iodine.build import build, build_model
 from iodine.data.provenance import check_never_trained_on
 from iodine.errors import UserError
 from iodine.evaluate import evaluation
-from iodine.main import build, ex, get_config
+from iodine.main import ex, get_config
 from iodine.train import run, stages
 
 
@@ -87,7 +88,8 @@ class Run:
         differences = dict(self._stages[-1].differences)
         differences.pop("num_iters", None)
         config = self._config(differences, updates)
-        dataset, model = build(config["data"], "data"), build(config["model"], "model")
+        dataset = build(config["data"], "data")
+        model = build_model(config["model"], dataset)
         path = checkpoints.latest_checkpoint(str(self.directory))
         record = checkpoints.restore_model(path, model, dataset.image_shape)
         if line := check_never_trained_on(record.get("data"), dataset):

@@ -42,6 +42,7 @@ from sacred.utils import ConfigAddedError, SacredError, convert_to_nested_dict
 
 from export.pure_step import METRICS, is_sequential, state_variables, training_step
 from iodine import checkpoints, command_line, main
+from iodine.build import build, build_model
 from iodine.errors import UserError
 from iodine.train import learner
 from iodine.train.stages import plan_stages
@@ -88,12 +89,12 @@ def first_images(dataset, seed, num_images):
     return images[:, 0] if images.shape[1] == 1 else images
 
 
-def build_parts(config, image_shape, seed):
-    """Returns (model, optimizer, progress), new ones of a seed, for images of [H, W, C]."""
+def build_parts(config, dataset, seed):
+    """Returns (model, optimizer, progress), new ones of a seed, for a data set's images."""
     tf.random.set_seed(seed)
-    model = main.build(config["model"], "model")
-    optimizer = main.build(config["optimizer"], "optimizer")
-    model.initialize(image_shape)
+    model = build_model(config["model"], dataset)
+    optimizer = build(config["optimizer"], "optimizer")
+    model.initialize(dataset.image_shape)
     optimizer.initialize(model.trainable_variables)
     return model, optimizer, learner.Progress(model, seed)
 
@@ -124,10 +125,10 @@ def export(
     config = read_config(name, overrides, stage)
     if os.path.exists(out):
         raise UserError(f"'{out}' exists already: choose another --out=DIR")
-    dataset = main.build(config["data"], "data")
+    dataset = build(config["data"], "data")
     states = []
     for seed in seeds or [config["seed"]]:
-        model, optimizer, progress = build_parts(config, dataset.image_shape, seed)
+        model, optimizer, progress = build_parts(config, dataset, seed)
         if checkpoint is not None:
             path = checkpoints.latest_checkpoint(checkpoint)
             checkpoints.restore(path, model=model, optimizer=optimizer, progress=progress)

@@ -15,6 +15,7 @@ import numpy as np
 from export.export_step import build_parts, read_config
 from export.pure_step import state_variables
 from iodine import checkpoints, main
+from iodine.build import build
 from iodine.errors import UserError
 from multi_object_datasets.arguments import Parser
 from multi_object_datasets.errors import DatasetError
@@ -67,8 +68,7 @@ def import_params(path, name, overrides):
     checkpoints.check_vacant(config["checkpoint_dir"])
     values = one_of_several(read_params(path), config["seed"], path)
     seed = int(values.pop("seed", config["seed"]))
-    image_shape = main.build(config["data"], "data").image_shape
-    model, optimizer, progress = build_parts(config, image_shape, seed)
+    model, optimizer, progress = build_parts(config, build(config["data"], "data"), seed)
     params, m, v = state_variables(model, optimizer)
     targets = {"step": optimizer.step, **params}
     targets |= {f"m/{key}": variable for key, variable in m.items()}

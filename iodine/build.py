@@ -6,6 +6,21 @@ import inspect
 from iodine.errors import UserError, did_you_mean
 
 
+def parameters_of(function):
+    """The parameters that a class or function is called with, {name: `inspect.Parameter`}.
+
+    None for some functions in C, which do not tell.
+    """
+    if inspect.isclass(function) and function.__init__ is not object.__init__:
+        # Of the class itself, Sonnet's metaclass would say (*args, **kwargs).
+        _, *parameters = inspect.signature(function.__init__).parameters.items()
+        return dict(parameters)
+    try:
+        return inspect.signature(function).parameters
+    except ValueError:
+        return None
+
+
 def check_arguments(function, arguments, where=""):
     """Raises a `UserError` unless `function` can be called with these keyword arguments.
 
@@ -20,15 +35,9 @@ def check_arguments(function, arguments, where=""):
     name = getattr(function, "__name__", str(function))
     if not isinstance(arguments, dict):
         raise UserError(f"{place}{name} takes a dict of arguments, not {arguments!r}")
-    if inspect.isclass(function) and function.__init__ is not object.__init__:
-        # Of the class itself, Sonnet's metaclass would say (*args, **kwargs).
-        _, *parameters = inspect.signature(function.__init__).parameters.items()
-        parameters = dict(parameters)
-    else:
-        try:
-            parameters = inspect.signature(function).parameters
-        except ValueError:
-            return  # Some functions in C do not tell.
+    parameters = parameters_of(function)
+    if parameters is None:
+        return
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         for key in arguments:
             if key not in parameters:
@@ -151,6 +160,53 @@ def build(plan, where="", allowed=()):
         keys = ", ".join(map(str, plan)) or "nothing"
         raise UserError(f"{place}a plan needs a constructor, and this one has {keys}")
     return _build(plan, where, allowed)
+
+
+def build_model(plan, dataset, allowed=()):
+    """Builds the model of a config for a data set, which says how many entities are no objects.
+
+    Args:
+      plan: the config's `model`.
+      dataset: the `SceneDataset` that the model is trained or tested on.
+      allowed: as for `build`.
+
+    Returns:
+      The `Model`, its num_background the data set's.
+
+    Raises:
+      UserError: as `build`.
+    """
+    model = build(plan, "model", allowed)
+    model.num_background = dataset.num_background
+    return model
+
+
+# What every config has at its top and hands to the models that declare it, with the values that
+# mean what a model does that declares nothing.
+MODEL_OPTIONS = {"precision": "float32", "rematerialize": False}
+
+
+def model_options(config):
+    """Which entries at a config's top its model takes as arguments, {name: value}.
+
+    A model declares them: its constructor has arguments of these names.
+
+    Raises:
+      UserError: for a constructor that cannot be used, or if a value is asked of a model that does
+        not declare the entry.
+    """
+    plan = config["model"]
+    if "constructor" not in plan:
+        return {}
+    constructor = import_constructor(plan["constructor"], "model", config["allow_constructors"])
+    declared = parameters_of(constructor) or {}
+    for key, default in MODEL_OPTIONS.items():
+        if key not in declared and config[key] != default:
+            raise UserError(
+                f"{key}={config[key]}: {constructor.__name__} has no argument '{key}', leave it at "
+                f"{default}"
+            )
+    return {key: config[key] for key in MODEL_OPTIONS if key in declared and key not in plan}
 
 
 def _build(value, where, allowed):

@@ -13,7 +13,7 @@ from sacred.initialize import create_run
 from sacred.utils import convert_to_nested_dict, create_basic_stream_logger
 
 from iodine import configurations
-from iodine.build import build
+from iodine.build import build, build_model, model_options
 from iodine.command_line import NAMED_CONFIGS, CommandLineExperiment, Terminated, checked_updates
 from iodine.data.provenance import check_never_trained_on
 from iodine.errors import UserError
@@ -40,10 +40,9 @@ ex.named_configs |= {config.name: config for config in configurations.NAMED_CONF
 
 @ex.config_hook
 def feed_model(config, command_name, logger):
-    """Hands the entries that every model takes to the plan of any named config."""
-    model = config["model"]
-    options = {key: config[key] for key in ("precision", "rematerialize") if key not in model}
-    return {"model": options} if model else {}
+    """Hands precision and rematerialize to the plan of a model that declares them."""
+    options = model_options(config)
+    return {"model": options} if options else {}
 
 
 def get_config(named_config, updates=None):
@@ -75,7 +74,8 @@ def load_model(named_config, updates=None):
 
     config = get_config(named_config, updates)
     path = checkpoints.latest_checkpoint(config["checkpoint_dir"])
-    dataset, model = build(config["data"], "data"), build(config["model"], "model")
+    dataset = build(config["data"], "data")
+    model = build_model(config["model"], dataset)
     checkpoints.restore_model(path, model, dataset.image_shape)
     return model, dataset, config
 
@@ -112,8 +112,9 @@ def build_parts(data, model, optimizer, allow_constructors):
         raise UserError(
             f"no config given: `python -m iodine.main with NAME`, NAME being one of {NAMED_CONFIGS}"
         )
-    plans = {"data": data, "model": model, "optimizer": optimizer}
-    return [build(plan, name, allow_constructors) for name, plan in plans.items()]
+    dataset = build(data, "data", allow_constructors)
+    model = build_model(model, dataset, allow_constructors)
+    return dataset, model, build(optimizer, "optimizer", allow_constructors)
 
 
 @ex.capture

@@ -51,9 +51,9 @@ def output_call(dist):
     }
     return (
         decoded,
-        dist.log_prob(image, decoded),
+        dist.log_prob(decoded),
         dist.posterior(decoded),
-        dist.log_prob_without_each(image, decoded),
+        dist.log_prob_without_each(decoded),
     )
 
 
@@ -118,7 +118,6 @@ MODULES = {
         lambda m: (m.sample(normal(N, 2 * Z), normal(N, Z)), m.kl_to_prior(normal(N, 2 * Z))),
     ),
     "MaskedMixture": (lambda: distribution.MaskedMixture(K, trainable_scale()), output_call),
-    "MaskedMean": (lambda: distribution.MaskedMean(K, trainable_scale()), output_call),
     "BernoulliOutput": (
         lambda: distribution.BernoulliOutput(),
         lambda m: (m.log_prob(normal(N, 3), tf.ones([N, 3])), m.mean(normal(N, 3))),

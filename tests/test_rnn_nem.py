@@ -149,7 +149,6 @@ def test_it_learns_to_tell_two_blobs_apart():
         ({"num_iters": 0}, "num_iters is 0"),
         ({"mlp_size": 1.5}, "mlp_size is 1.5"),
         ({"encoder_channels": 4}, "encoder_channels is 4"),
-        ({"rematerialize": True}, "RNNNEM has no use for rematerialize"),
     ],
 )
 def test_a_value_that_is_none_is_refused(options, words):

@@ -46,7 +46,6 @@ def _plans(
             num_iters,
             hidden_sizes=[128],
             pixel_dist=logistic_pixels(pixel_scale),
-            num_background=4,
             **model,
         ),
         "optimizer": optimizer_plan(learn_rate),
@@ -97,7 +96,7 @@ def objects_room_fast(batch_size, image_dim, pixel_scale, background, **entries)
     """objects_room with small networks, on scenes that grow, whose room is dark at first."""
     data = objects_room_data("train", batch_size, image_dim, background=background)
     pixels = logistic_pixels(pixel_scale)
-    return tiny_plans(data, **entries, decay_steps=7000, pixel_dist=pixels, num_background=4)
+    return tiny_plans(data, **entries, decay_steps=7000, pixel_dist=pixels)
 
 
 # One refinement a frame; the last frame is only predicted.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from iodine import checkpoints
-from iodine.build import build
+from iodine.build import build, build_model
 from iodine.data.provenance import check_never_trained_on
 from iodine.errors import UserError
 from iodine.evaluate import evaluation, visualization
@@ -61,7 +61,7 @@ def load_models(paths, dataset, model_plan):
                     f"'{path}' is for images of {_shape(shape)}, the data has "
                     f"{_shape(dataset.image_shape)}: only models for images of one shape compare"
                 )
-        model = build(config["model"] if config else model_plan, "model")
+        model = build_model(config["model"] if config else model_plan, dataset)
         record = checkpoints.restore_model(path, model, dataset.image_shape)
         if line := check_never_trained_on(record.get("data"), dataset):
             print(f"{path}: {line}", file=sys.stderr)

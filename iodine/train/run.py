@@ -11,7 +11,7 @@ import tensorflow as tf
 from sacred.utils import iterate_flattened
 
 from iodine import checkpoints
-from iodine.build import build
+from iodine.build import build, build_model
 from iodine.errors import UserError
 from iodine.train import devices, loop
 from iodine.train.stages import plan_stages, stages_after
@@ -161,10 +161,10 @@ def train_stage(stage, config, strategy, seed, directory, go_on, log_scalar, las
     """
     tf.random.set_seed(seed)
     with devices.replica_local_variables(strategy):
-        dataset, model, optimizer = (
-            build(config[key], key, config["allow_constructors"])
-            for key in ("data", "model", "optimizer")
-        )
+        allowed = config["allow_constructors"]
+        dataset = build(config["data"], "data", allowed)
+        model = build_model(config["model"], dataset, allowed)
+        optimizer = build(config["optimizer"], "optimizer", allowed)
     record = {"stage": stage.number, "config": config, "data": dataset.provenance()}
     origin = directory if go_on else config["initial_weights"]
     if origin and not new_stage:
