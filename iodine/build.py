@@ -182,31 +182,26 @@ def build_model(plan, dataset, allowed=()):
 
 
 # What every config has at its top and hands to the models that declare it, with the values that
-# mean what a model does that declares nothing.
+# say what a model does that declares nothing.
 MODEL_OPTIONS = {"precision": "float32", "rematerialize": False}
 
 
-def model_options(config):
-    """Which entries at a config's top its model takes as arguments, {name: value}.
+def declared_options(constructor):
+    """Names of the `MODEL_OPTIONS` that a model declares as arguments of its constructor."""
+    return MODEL_OPTIONS.keys() & (parameters_of(constructor) or {})
 
-    A model declares them: its constructor has arguments of these names.
 
-    Raises:
-      UserError: for a constructor that cannot be used, or if a value is asked of a model that does
-        not declare the entry.
-    """
-    plan = config["model"]
-    if "constructor" not in plan:
-        return {}
-    constructor = import_constructor(plan["constructor"], "model", config["allow_constructors"])
-    declared = parameters_of(constructor) or {}
-    for key, default in MODEL_OPTIONS.items():
-        if key not in declared and config[key] != default:
+def check_options(config):
+    """Raises a `UserError` if a config asks an option of a model that does not declare it."""
+    constructor = import_constructor(
+        config["model"].get("constructor"), "model", config["allow_constructors"]
+    )
+    for key in sorted(MODEL_OPTIONS.keys() - declared_options(constructor)):
+        if config[key] != MODEL_OPTIONS[key]:
             raise UserError(
                 f"{key}={config[key]}: {constructor.__name__} has no argument '{key}', leave it at "
-                f"{default}"
+                f"{MODEL_OPTIONS[key]}"
             )
-    return {key: config[key] for key in MODEL_OPTIONS if key in declared and key not in plan}
 
 
 def _build(value, where, allowed):

@@ -13,7 +13,13 @@ from sacred.initialize import create_run
 from sacred.utils import convert_to_nested_dict, create_basic_stream_logger
 
 from iodine import configurations
-from iodine.build import build, build_model, model_options
+from iodine.build import (
+    build,
+    build_model,
+    check_options,
+    declared_options,
+    import_constructor,
+)
 from iodine.command_line import NAMED_CONFIGS, CommandLineExperiment, Terminated, checked_updates
 from iodine.data.provenance import check_never_trained_on
 from iodine.errors import UserError
@@ -41,7 +47,14 @@ ex.named_configs |= {config.name: config for config in configurations.NAMED_CONF
 @ex.config_hook
 def feed_model(config, command_name, logger):
     """Hands precision and rematerialize to the plan of a model that declares them."""
-    options = model_options(config)
+    plan = config["model"]
+    try:
+        constructor = import_constructor(
+            plan.get("constructor"), "model", config["allow_constructors"]
+        )
+    except UserError:
+        return {}  # Commands that build the model say what is wrong.
+    options = {key: config[key] for key in declared_options(constructor) if key not in plan}
     return {"model": options} if options else {}
 
 
@@ -97,6 +110,8 @@ def check_config(_config):
     ):
         if not isinstance(_config[key], int) or _config[key] < 1:
             raise UserError(f"{key} has to be a whole number above 0, not {_config[key]}")
+    if _config["model"]:
+        check_options(_config)
     loop.check_periods(
         _config["steps_per_call"],
         _config["save_summaries_steps"],

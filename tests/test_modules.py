@@ -101,6 +101,13 @@ MODULES = {
         lambda: networks.DeConv({**DECODER_OPT, "strides": 2}, {"output_sizes": [6]}),
         lambda m: m(normal(N, Z), (7, 9, 4)),
     ),
+    "BroadcastDeConv": (
+        lambda: networks.BroadcastDeConv(
+            {**DECODER_OPT, "output_channels": [3, 3, None], "strides": [1, 2, 1]},
+            {"output_sizes": [6]},
+        ),
+        lambda m: m(normal(N, Z), (7, 9, 4)),
+    ),
     "LSTM": (lambda: networks.LSTM([5, 3]), lambda m: m(normal(N, 4), m.initial_state(N))),
     "LSTM without layers": (lambda: networks.LSTM(), lambda m: m(normal(N, 4), m.initial_state(N))),
     "ComponentDecoder": (

@@ -7,6 +7,7 @@ import scipy.stats
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from iodine.errors import UserError
 from iodine.main import build, get_config
 from iodine.modules import distribution, factor_eval, networks, refinement, utils
 from iodine.modules.distribution import leave_one_out_logsumexp
@@ -73,6 +74,52 @@ def test_the_decoder_sees_its_vector_and_both_coordinates_at_every_pixel():
 def test_a_deconvolution_makes_exactly_the_size_asked_for(size):
     decoder = networks.DeConv({"output_channels": [4, None], "kernel_shapes": 5, "strides": 2})
     assert decoder(normal(2, 3), (*size, 4)).shape == [2, *size, 4]
+
+
+@pytest.mark.parametrize(
+    "size, strides, grid",
+    [
+        ((35, 35), [1, 2, 2], (9, 9)),
+        ((14, 14), [1, 2, 2], (4, 4)),
+        ((14, 9), [1, 3, 1], (5, 3)),
+        ((7, 5), 1, (7, 5)),
+    ],
+)
+def test_a_broadcast_grid_is_enlarged_to_exactly_the_size_asked_for(size, strides, grid):
+    decoder = networks.BroadcastDeConv(
+        {"output_channels": [4, 4, None], "kernel_shapes": 5, "strides": strides}
+    )
+    assert decoder(normal(2, 3), (*size, 4)).shape == [2, *size, 4]
+    assert decoder.cnn.sizes_before(size)[0] == grid
+
+
+def test_a_broadcast_grids_layers_are_plain_convolutions_of_the_tiled_vector():
+    cnn_opt = {"output_channels": [6, None], "kernel_shapes": 3, "strides": [1, 2]}
+    decoder = networks.BroadcastDeConv(cnn_opt)
+    z = normal(2, 3)
+    result = decoder(z, (7, 5, 2))  # on a grid of 4×3
+    coordinates = np.concatenate(utils.linear_coordinates(4, 3), axis=-1)
+    tiled = np.tile(z[:, None, None], [1, 4, 3, 1])
+    tiled = np.concatenate([tiled, np.tile(coordinates, [2, 1, 1, 1])], axis=-1)
+    first, second = decoder.cnn.layers
+    hidden = elu(tf.nn.conv2d(tiled, first.w, 1, "SAME") + first.b)
+    images = tf.nn.conv2d_transpose(hidden, second.w, [2, 8, 6, 2], 2, "SAME") + second.b
+    np.testing.assert_allclose(result, images[:, :7, :5], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"strides": [2, 1]}, "strides begin with 2, but the first layer of BroadcastDeConv"),
+        ({"strides": 2}, "strides begin with 2"),
+        ({"paddings": "VALID"}, "makes images of 5×5 instead of 9×9: use paddings SAME"),
+    ],
+)
+def test_a_broadcast_grid_that_cannot_be_enlarged_is_refused(options, words):
+    cnn_opt = {"output_channels": [4, None], "kernel_shapes": 3, **options}
+    with pytest.raises(UserError, match=words) as error:
+        networks.BroadcastDeConv(cnn_opt)(normal(2, 3), (9, 9, 4))
+    assert "\n" not in str(error.value)
 
 
 def test_an_lstm_step_is_the_textbooks_with_a_forget_bias_of_one():

@@ -178,7 +178,10 @@ class ConvNet2D(snt.Module):
           UserError: if the last layer's output is smaller than that.
         """
         for i, (layer, (height, width)) in enumerate(zip(self.layers, sizes)):
-            x = self.activate(layer(*inputs)[:, :height, :width], i)
+            x = layer(*inputs)[:, :height, :width]
+            if x.shape[1] is None:  # of Sonnet's transposed convolutions, where N is unknown
+                x = tf.ensure_shape(x, [None, height, width, None])
+            x = self.activate(x, i)
             inputs = (x,)
         if x.shape[1:3] != (height, width):
             raise errors.UserError(
