@@ -101,7 +101,7 @@ def draw(curves, score, path):
     for index, precision in enumerate(precisions):
         axes[1].plot([], [], color=f"C{index}", label=precision)
     axes[0].set(xlabel="step", ylabel="loss (nats an image)")
-    axes[1].set(xlabel="step", ylabel="foreground ARI" if score == "ari" else score, ylim=(0, 1))
+    axes[1].set(xlabel="step", ylabel=LABELS.get(score, score), ylim=(0, 1))
     axes[1].legend(frameon=False)
     figure.savefig(path, dpi=120)
     plt.close(figure)
@@ -125,7 +125,7 @@ def main():
         default=["ari_nobg", "ari", "mse"],
         help="of `evaluate`, to tabulate",
     )
-    parser.add_argument("--score", default="ari", help="of training's figures, to draw")
+    parser.add_argument("--score", default="ari_nobg", help="of training's figures, to draw")
     parser.add_argument(
         "--reach", type=float, nargs="*", default=[], help="scores to tabulate the first step of"
     )

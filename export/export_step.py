@@ -42,7 +42,7 @@ from sacred.utils import SacredError
 
 from export.pure_step import METRICS, is_sequential, state_variables, training_step
 from iodine import checkpoints
-from iodine.build import build
+from iodine.build import build, build_model
 from iodine.config import NAMED_CONFIGS, resolve
 from iodine.errors import UserError
 from iodine.train import learner
@@ -85,12 +85,12 @@ def first_images(dataset, seed, num_images):
     return images[:, 0] if images.shape[1] == 1 else images
 
 
-def build_parts(config, image_shape, seed):
-    """Returns (model, optimizer, progress), new ones of a seed, for images of [H, W, C]."""
+def build_parts(config, dataset, seed):
+    """Returns (model, optimizer, progress), new ones of a seed, for a data set's images."""
     tf.random.set_seed(seed)
-    model = build(config["model"], "model")
+    model = build_model(config["model"], dataset)
     optimizer = build(config["optimizer"], "optimizer")
-    model.initialize(image_shape)
+    model.initialize(dataset.image_shape)
     optimizer.initialize(model.trainable_variables)
     return model, optimizer, learner.Progress(model, seed)
 
@@ -121,7 +121,7 @@ def export(
     config = read_config(name, overrides, stage)
     check_new(out)
     dataset = build(config["data"], "data")
-    model, optimizer, states = _states(config, dataset.image_shape, checkpoint, seeds)
+    model, optimizer, states = _states(config, dataset, checkpoint, seeds)
     kernels = [w for w in model.trainable_variables if w.shape.rank == 4]
     if seeds and kernels and matmuls != "all":
         raise UserError(f"'{name}' has convolutions, so its seeds need --matmuls=all")
@@ -163,11 +163,11 @@ def check_new(out):
         raise UserError(f"'{out}' exists already: choose another --out=DIR")
 
 
-def _states(config, image_shape, checkpoint, seeds):
+def _states(config, dataset, checkpoint, seeds):
     """Returns (a model, its optimizer, the state of each seed to start from)."""
     states = []
     for seed in seeds or [config["seed"]]:
-        model, optimizer, progress = build_parts(config, image_shape, seed)
+        model, optimizer, progress = build_parts(config, dataset, seed)
         if checkpoint is not None:
             path = checkpoints.latest_checkpoint(checkpoint)
             checkpoints.restore(path, model=model, optimizer=optimizer, progress=progress)

@@ -91,7 +91,7 @@ def import_params(path, name, overrides, stage=None, checkpoint=None):
     values = one_of_several(read_params(path), config["seed"], path)
     seed = int(values.pop("seed", config["seed"]))
     dataset = build(config["data"], "data")
-    model, optimizer, progress = build_parts(config, dataset.image_shape, seed)
+    model, optimizer, progress = build_parts(config, dataset, seed)
     params, m, v = state_variables(model, optimizer)
     targets = {"step": optimizer.step, **params}
     targets |= {f"m/{key}": variable for key, variable in m.items()}

@@ -6,6 +6,21 @@ import inspect
 from iodine.errors import UserError, did_you_mean
 
 
+def parameters_of(function):
+    """The parameters that a class or function is called with, {name: `inspect.Parameter`}.
+
+    None for some functions in C, which do not tell.
+    """
+    if inspect.isclass(function) and function.__init__ is not object.__init__:
+        # Of the class itself, Sonnet's metaclass would say (*args, **kwargs).
+        _, *parameters = inspect.signature(function.__init__).parameters.items()
+        return dict(parameters)
+    try:
+        return inspect.signature(function).parameters
+    except ValueError:
+        return None
+
+
 def check_arguments(function, arguments, where=""):
     """Raises a `UserError` unless `function` can be called with these keyword arguments.
 
@@ -20,7 +35,7 @@ def check_arguments(function, arguments, where=""):
     name = getattr(function, "__name__", str(function))
     if not isinstance(arguments, dict):
         raise UserError(f"{place}{name} takes a dict of arguments, not {arguments!r}")
-    parameters = _parameters(function)
+    parameters = parameters_of(function)
     if parameters is None:
         return
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
@@ -151,34 +166,19 @@ def import_constructor(path, where="", allowed=()):
     return constructor
 
 
-def parameters_of(constructor, allowed=()):
-    """Returns {name: `inspect.Parameter`} of what a plan's constructor takes.
+def arguments_of(constructor, allowed=()):
+    """Returns the names of the arguments that a plan's constructor takes.
 
     Args:
       constructor: as a plan names it.
       allowed: as for `import_constructor`.
 
     Returns:
-      None where nobody knows: there is no such constructor, or it takes any argument.
+      None where nobody knows, since there is no such constructor.
     """
     try:
-        parameters = _parameters(import_constructor(constructor, allowed=allowed))
+        return tuple(parameters_of(import_constructor(constructor, allowed=allowed)) or ())
     except UserError:
-        return None
-    if parameters is None or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return None
-    return parameters
-
-
-def _parameters(function):
-    """Returns {name: parameter} of a class or function; None for some in C, which do not tell."""
-    if inspect.isclass(function) and function.__init__ is not object.__init__:
-        # Of the class itself, Sonnet's metaclass would say (*args, **kwargs).
-        _, *parameters = inspect.signature(function.__init__).parameters.items()
-        return dict(parameters)
-    try:
-        return dict(inspect.signature(function).parameters)
-    except ValueError:
         return None
 
 
@@ -219,6 +219,25 @@ def build(plan, where="", allowed=()):
         keys = ", ".join(map(str, plan)) or "nothing"
         raise UserError(f"{place}a plan needs a constructor, and this one has {keys}")
     return _build(plan, where, allowed)
+
+
+def build_model(plan, dataset, allowed=()):
+    """Builds the model of a config for a data set, which says how many entities are no objects.
+
+    Args:
+      plan: the config's `model`.
+      dataset: the `SceneDataset` that the model is trained or tested on.
+      allowed: as for `build`.
+
+    Returns:
+      The `Model`, its num_background the data set's.
+
+    Raises:
+      UserError: as `build`.
+    """
+    model = build(plan, "model", allowed)
+    model.num_background = dataset.num_background
+    return model
 
 
 def _build(value, where, allowed):

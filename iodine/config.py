@@ -23,7 +23,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from iodine.build import parameters_of
+from iodine.build import arguments_of
 from iodine.configurations.named_config import NAMED_CONFIGS, evaluate_entries
 from iodine.entries import ENTRIES, PLANS, defaults
 from iodine.errors import UserError, as_whole_number, did_you_mean
@@ -237,14 +237,15 @@ def _with_parts(plans, parts, values):
 
 def _with_options(model, values):
     """Returns a model's plan with precision and rematerialize, where the model declares them."""
-    declared = parameters_of(model.get("constructor"), values["allow_constructors"])
+    declared = arguments_of(model.get("constructor"), values["allow_constructors"])
     options = {}
     for key in ("precision", "rematerialize"):
-        if declared is None or key in declared:
+        if declared is not None and key in declared:
             options[key] = values[key]
-        elif values[key] != ENTRIES[key].default:
+        elif declared is not None and values[key] != ENTRIES[key].default:
             raise UserError(
-                f"{key}={values[key]}: {model['constructor']} has no such option, leave it out"
+                f"{key}={values[key]}: {model['constructor']} has no argument '{key}', leave it at "
+                f"{ENTRIES[key].default}"
             )
     return {**options, **model}
 
@@ -266,7 +267,7 @@ def _overlay(plan, part, place, allowed):
         raise UserError(f"{place} has no entries of its own, give it as a whole")
     constructor = part.get("constructor", plan.get("constructor"))
     if plan and constructor != plan.get("constructor"):
-        taken = parameters_of(constructor, allowed)
+        taken = arguments_of(constructor, allowed)
         plan = {k: v for k, v in plan.items() if k in ENTRIES and (taken is None or k in taken)}
     return {
         **plan,

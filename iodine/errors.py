@@ -1,6 +1,7 @@
 """What is said of a user's mistakes, and the checks of single values."""
 
 import difflib
+import math
 import numbers
 import signal
 
@@ -49,8 +50,46 @@ def size(value, what):
     return int(whole)
 
 
+def number(value, what, holds, wanted):
+    """Returns a value; raises a `UserError` unless it is a finite number of which `holds` is true.
+
+    Args:
+      value: what the user gave.
+      what: the argument's name, for messages.
+      holds: function of the number.
+      wanted: what `holds` says, put behind "use a number".
+    """
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not holds(value):
+        raise UserError(f"{what} is {value!r}, use a number {wanted}")
+    return value
+
+
+def one_of(value, known, what):
+    """Returns a value; raises a `UserError` unless it is one of the names in `known`."""
+    if value not in known:
+        raise UserError(
+            f"{what} is '{value}'{did_you_mean(value, known)}, use {' or '.join(known)}"
+        )
+    return value
+
+
+def instance_of(value, kind, what):
+    """Returns a value; raises a `UserError` unless it is a `kind`."""
+    if not isinstance(value, kind):
+        raise UserError(f"{what} is a {type(value).__name__}, but has to be a {kind.__name__}")
+    return value
+
+
 def sizes(values, what):
     """Returns a sequence of sizes as a list of ints; raises a `UserError` unless it is one."""
     if not isinstance(values, (list, tuple)):
         raise UserError(f"{what} is {values!r}, use a list with a number for each layer")
     return [size(value, f"an entry of {what}") for value in values]
+
+
+def layer_sizes(values, what):
+    """As `sizes`, of at least one layer."""
+    if not values and isinstance(values, (list, tuple)):
+        raise UserError(f"{what} is empty, at least one layer is needed")
+    return sizes(values, what)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from iodine import checkpoints, config
-from iodine.build import build
+from iodine.build import build, build_model
 from iodine.data.provenance import check_never_trained_on
 from iodine.data.scene_dataset import SceneDataset
 from iodine.errors import UserError
@@ -51,10 +51,10 @@ def build_parts(config: Mapping[str, Any]) -> tuple[SceneDataset, Model, Adam]:
             "no config given: `python -m iodine.main with NAME`, NAME being one of "
             f"{', '.join(known_configs())}"
         )
-    return tuple(
-        build(config[plan], plan, config["allow_constructors"])
-        for plan in ("data", "model", "optimizer")
-    )
+    allowed = config["allow_constructors"]
+    dataset = build(config["data"], "data", allowed)
+    model = build_model(config["model"], dataset, allowed)
+    return dataset, model, build(config["optimizer"], "optimizer", allowed)
 
 
 def known_configs() -> list[str]:

@@ -5,10 +5,10 @@ import pytest
 import tensorflow as tf
 
 from iodine import optimizer
-from iodine.baselines.air import windows
 from iodine.baselines.air.model import AIR
 from iodine.errors import UserError
 from iodine.evaluate import evaluation
+from iodine.figures import summary_images
 from iodine.train import devices, learner
 
 B, N, H, W = 3, 2, 12, 10
@@ -255,7 +255,7 @@ def test_confusion_counts_each_pair():
 
 def test_the_outline_of_a_window_is_drawn_in_its_steps_color():
     places = tf.constant([[[2.0, 0.0, 0.0], [4.0, 3.0, 3.0]]])  # the middle; the top left corner
-    picture = windows.draw_boxes(tf.zeros([1, 8, 8, 1]), places, tf.constant([[1, 0]]))[0]
+    picture = summary_images.draw_windows(tf.zeros([1, 8, 8, 1]), places, tf.constant([[1, 0]]))[0]
     expected = np.zeros([8, 8])
     expected[2:6, 2:6] = 1
     expected[3:5, 3:5] = 0
@@ -281,11 +281,9 @@ def test_more_objects_than_steps_are_allowed_and_said_once(capsys):
     "options, words",
     [
         ({"estimator": "reinforced"}, "did you mean 'reinforce'"),
-        ({"pixel_dist": "gauss"}, "use normal or bernoulli"),
         ({"precision": "half"}, "use float32 or mixed_bfloat16"),
         ({"presence_prior": 1.0}, "between 0 and 1"),
         ({"bound_draws": 15}, "multiple of 10"),
-        ({"rematerialize": True}, "rematerialize"),
         ({"num_components": 1}, "at least 2"),
     ],
 )

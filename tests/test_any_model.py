@@ -9,55 +9,35 @@ from PIL import Image
 
 from iodine import main
 from iodine.evaluate import compare, evaluation, segment, visualization
-from iodine.model import Model, with_ground_truth
+from iodine.model import Model
 from multi_object_datasets.generate import generate
 from tests.helpers import tiny
 
 
 class Halves(Model):
-    """Takes the left half of a picture for one slot and the right half for another.
+    """Takes the left half of an image for one slot and the right half for another.
 
     It has just a result: no iterations, no likelihood, no prior, nothing to decode.
     """
 
-    num_components = 2
     METRICS = {name: Model.METRICS[name] for name in ("ari", "miou_nobg", "mse")}
 
-    def initialize(self, image_shape):
-        self.image_shape = tuple(image_shape)
+    def __init__(self):
+        super().__init__(num_components=2, n_z=3)
 
     def noise_shape(self, batch_size):
         return [1, batch_size]
 
-    def __call__(self, data, noise=None):
-        raise NotImplementedError("nobody trains it here")
-
-    def get_overview_images(self, data, nr_images=4):
-        return {}
-
-    def eval(self, data, noise=None):
-        image = tf.convert_to_tensor(data["image"])  # [B, 1, H, W, C]
+    def infer(self, image, noise, is_training=False):
         left = tf.cast(tf.range(image.shape[3]) < image.shape[3] // 2, tf.float32)
         masks = tf.stack([left, 1.0 - left])[None, :, None, :, None]  # [1, K, 1, W, 1]
         masks = tf.broadcast_to(masks, [image.shape[0], 2, *image.shape[2:4], 1])
         components = tf.repeat(image, 2, axis=1)
         recons = tf.reduce_sum(masks * components, axis=1, keepdims=True)
-        given = with_ground_truth(data)
-        true_mask = given["true_mask"][:, 0] if "true_mask" in given else None
-        metrics = self.image_metrics(image, recons, true_mask, masks)
-        z = tf.zeros([image.shape[0], 1, 2, 3])  # [B, T, K, Z]: it says nothing of its slots.
-        return {
-            "data": given,
-            "latent": {"z": z, "z_mean": z},
-            "outputs": {
-                "recons": recons[:, None],
-                "pred_mask": masks[:, None],
-                "pred_mask_logits": masks[:, None],
-                "components": components[:, None],
-            },
-            "losses": {"total": tf.reduce_mean(metrics["mse"])},
-            "metrics": {name: value[:, None] for name, value in metrics.items()},
-        }
+        z = tf.zeros([image.shape[0], 2, 3])  # It says nothing of its slots.
+        state = {"z": z, "z_mean": z, "recons": recons, "components": components}
+        masks = {"pred_mask": masks, "pred_mask_logits": masks}
+        return [{**state, **masks, "losses": {"total": tf.zeros(image.shape[0])}}]
 
 
 @pytest.fixture
@@ -116,3 +96,85 @@ def test_it_is_compared_with_another(dataset, tmp_path):
     assert comparison["models"][1]["model"] == "Halves"
     assert comparison["models"][1]["difference"].keys() == Halves.METRICS.keys()
     assert (tmp_path / "out" / "curves.png").exists()
+
+
+PLAIN = """
+import tensorflow as tf
+from iodine.model import Model
+
+class Plain(Model):
+    def __init__(self, num_colors):
+        super().__init__(num_components=num_colors, n_z=3)
+        self.colors = tf.Variable(tf.zeros([num_colors, 3]))
+
+    def noise_shape(self, batch_size):
+        return [1, batch_size]
+
+    def infer(self, image, noise, is_training=False):
+        batch_size, _, height, width, _ = image.shape
+        colors = tf.tile(self.colors[None], [batch_size, 1, 1])
+        components = tf.tile(colors[:, :, None, None], [1, 1, height, width, 1])
+        logits = -10.0 * tf.reduce_sum((image - components) ** 2, -1, keepdims=True)
+        masks = tf.nn.softmax(logits, axis=1)
+        recons = tf.reduce_sum(masks * components, axis=1, keepdims=True)
+        error = tf.reduce_mean((recons - image) ** 2, axis=[1, 2, 3, 4])
+        return [{"z": colors, "z_mean": colors, "recons": recons, "components": components,
+                 "pred_mask": masks, "pred_mask_logits": logits, "losses": {"total": error}}]
+"""
+
+
+@pytest.fixture
+def plain_config(tmp_path, monkeypatch):
+    """Words of the command line for a model of one's own, in a package of one's own."""
+    (tmp_path / "plain_package.py").write_text(PLAIN)
+    monkeypatch.syspath_prepend(tmp_path)
+    plans = main.get_config("tetrominoes", tiny.UPDATES)
+    plans = {
+        "data": plans["data"],
+        "model": {"constructor": "plain_package.Plain", "num_colors": 3},
+        "optimizer": plans["optimizer"],
+    }
+    (tmp_path / "plain.json").write_text(json.dumps(plans))
+    return [
+        "with",
+        str(tmp_path / "plain.json"),
+        'allow_constructors=["plain_package"]',
+        f"checkpoint_dir={tmp_path / 'run'}",
+        "save_summaries_steps=1",
+        "save_images_steps=2",
+        "stop_after_steps=3",
+    ]
+
+
+def test_a_model_of_ones_own_trains_and_is_restored(plain_config, tmp_path):
+    code, stdout, stderr = tiny.run_here(*plain_config)
+    assert code == 0, stderr
+    assert [line.split()[0] for line in stdout.splitlines() if "Loss:" in line] == ["1", "2", "3"]
+    colors = tf.train.load_variable(
+        str(tmp_path / "run_1" / "ckpt-3"), "model/colors/.ATTRIBUTES/VARIABLE_VALUE"
+    )
+    assert np.all(colors != 0)
+    code, stdout, stderr = tiny.run_here(
+        "load_checkpoint", *plain_config, f"checkpoint_dir={tmp_path}/run_1"
+    )
+    assert code == 0, stderr
+    assert "(3, 3)" in stdout
+
+
+@pytest.mark.parametrize(
+    "word, line",
+    [
+        (
+            "precision=mixed_bfloat16",
+            "precision=mixed_bfloat16: Plain has no argument 'precision', leave it at float32",
+        ),
+        (
+            "rematerialize=True",
+            "rematerialize=True: Plain has no argument 'rematerialize', leave it at False",
+        ),
+    ],
+)
+def test_what_a_model_does_not_declare_is_refused_in_a_line(plain_config, word, line):
+    code, _, stderr = tiny.run_here(*plain_config, word)
+    assert code == 1
+    assert stderr.splitlines()[-1].endswith(line), stderr

@@ -51,9 +51,9 @@ def output_call(dist):
     }
     return (
         decoded,
-        dist.log_prob(image, decoded),
+        dist.log_prob(decoded),
         dist.posterior(decoded),
-        dist.log_prob_without_each(image, decoded),
+        dist.log_prob_without_each(decoded),
     )
 
 
@@ -101,6 +101,13 @@ MODULES = {
         lambda: networks.DeConv({**DECODER_OPT, "strides": 2}, {"output_sizes": [6]}),
         lambda m: m(normal(N, Z), (7, 9, 4)),
     ),
+    "BroadcastDeConv": (
+        lambda: networks.BroadcastDeConv(
+            {**DECODER_OPT, "output_channels": [3, 3, None], "strides": [1, 2, 1]},
+            {"output_sizes": [6]},
+        ),
+        lambda m: m(normal(N, Z), (7, 9, 4)),
+    ),
     "LSTM": (lambda: networks.LSTM([5, 3]), lambda m: m(normal(N, 4), m.initial_state(N))),
     "LSTM without layers": (lambda: networks.LSTM(), lambda m: m(normal(N, 4), m.initial_state(N))),
     "ComponentDecoder": (
@@ -118,7 +125,6 @@ MODULES = {
         lambda m: (m.sample(normal(N, 2 * Z), normal(N, Z)), m.kl_to_prior(normal(N, 2 * Z))),
     ),
     "MaskedMixture": (lambda: distribution.MaskedMixture(K, trainable_scale()), output_call),
-    "MaskedMean": (lambda: distribution.MaskedMean(K, trainable_scale()), output_call),
     "BernoulliOutput": (
         lambda: distribution.BernoulliOutput(),
         lambda m: (m.log_prob(normal(N, 3), tf.ones([N, 3])), m.mean(normal(N, 3))),

@@ -118,7 +118,6 @@ def test_it_learns_to_tell_two_blobs_apart():
         ({"kl_weight": -1.0}, "kl_weight is -1.0"),
         ({"mask_kl_weight": "much"}, "mask_kl_weight is 'much'"),
         ({"decoder_channels": [4, 0]}, "decoder_channels is 0"),
-        ({"rematerialize": True}, "MONet has no use for rematerialize"),
     ],
 )
 def test_a_value_that_is_none_is_refused(options, words):

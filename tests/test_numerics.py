@@ -7,6 +7,7 @@ import scipy.stats
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from iodine.errors import UserError
 from iodine.main import build, get_config
 from iodine.modules import distribution, factor_eval, networks, refinement, utils
 from iodine.modules.distribution import leave_one_out_logsumexp
@@ -73,6 +74,52 @@ def test_the_decoder_sees_its_vector_and_both_coordinates_at_every_pixel():
 def test_a_deconvolution_makes_exactly_the_size_asked_for(size):
     decoder = networks.DeConv({"output_channels": [4, None], "kernel_shapes": 5, "strides": 2})
     assert decoder(normal(2, 3), (*size, 4)).shape == [2, *size, 4]
+
+
+@pytest.mark.parametrize(
+    "size, strides, grid",
+    [
+        ((35, 35), [1, 2, 2], (9, 9)),
+        ((14, 14), [1, 2, 2], (4, 4)),
+        ((14, 9), [1, 3, 1], (5, 3)),
+        ((7, 5), 1, (7, 5)),
+    ],
+)
+def test_a_broadcast_grid_is_enlarged_to_exactly_the_size_asked_for(size, strides, grid):
+    decoder = networks.BroadcastDeConv(
+        {"output_channels": [4, 4, None], "kernel_shapes": 5, "strides": strides}
+    )
+    assert decoder(normal(2, 3), (*size, 4)).shape == [2, *size, 4]
+    assert decoder.cnn.sizes_before(size)[0] == grid
+
+
+def test_a_broadcast_grids_layers_are_plain_convolutions_of_the_tiled_vector():
+    cnn_opt = {"output_channels": [6, None], "kernel_shapes": 3, "strides": [1, 2]}
+    decoder = networks.BroadcastDeConv(cnn_opt)
+    z = normal(2, 3)
+    result = decoder(z, (7, 5, 2))  # on a grid of 4×3
+    coordinates = np.concatenate(utils.linear_coordinates(4, 3), axis=-1)
+    tiled = np.tile(z[:, None, None], [1, 4, 3, 1])
+    tiled = np.concatenate([tiled, np.tile(coordinates, [2, 1, 1, 1])], axis=-1)
+    first, second = decoder.cnn.layers
+    hidden = elu(tf.nn.conv2d(tiled, first.w, 1, "SAME") + first.b)
+    images = tf.nn.conv2d_transpose(hidden, second.w, [2, 8, 6, 2], 2, "SAME") + second.b
+    np.testing.assert_allclose(result, images[:, :7, :5], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"strides": [2, 1]}, "strides begin with 2, but the first layer of BroadcastDeConv"),
+        ({"strides": 2}, "strides begin with 2"),
+        ({"paddings": "VALID"}, "makes images of 5×5 instead of 9×9: use paddings SAME"),
+    ],
+)
+def test_a_broadcast_grid_that_cannot_be_enlarged_is_refused(options, words):
+    cnn_opt = {"output_channels": [4, None], "kernel_shapes": 3, **options}
+    with pytest.raises(UserError, match=words) as error:
+        networks.BroadcastDeConv(cnn_opt)(normal(2, 3), (9, 9, 4))
+    assert "\n" not in str(error.value)
 
 
 def test_an_lstm_step_is_the_textbooks_with_a_forget_bias_of_one():
@@ -248,104 +295,37 @@ def test_a_masked_mixture_is_the_log_of_the_mixed_densities(dist):
     masks, log_probs = expected_pixels(dist, image, params, logits)
     probs = np.exp(log_probs)
     np.testing.assert_allclose(
-        mixture.log_prob(image, decoded), np.log((masks * probs).sum(1, keepdims=True)), rtol=1e-4
+        mixture.log_prob(decoded), np.log((masks * probs).sum(1, keepdims=True)), rtol=1e-4
     )
     expected = probs / (probs.sum(axis=1, keepdims=True) + 1e-6)
     np.testing.assert_allclose(mixture.posterior(decoded), expected, rtol=1e-3, atol=1e-7)
-    without = mixture.log_prob_without_each(image, decoded)
+    without = mixture.log_prob_without_each(decoded)
     for k in range(K):
         others = np.delete(masks, k, axis=1)
         mixed = (others * np.delete(probs, k, axis=1)).sum(axis=1) / others.sum(axis=1)
         np.testing.assert_allclose(without[:, k], np.log(mixed), rtol=1e-3)
 
 
-@pytest.mark.parametrize("dist", THEIR_PIXELS)
-def test_a_masked_mean_is_one_density_around_the_mixed_means(dist):
-    image, params, logits = normal(2, 1, 3, 3, 3), normal(2, K, 3, 3, 3), normal(2, K, 3, 3, 1)
-    output = distribution.MaskedMean(K, pixels(dist))
-    decoded = decode(output, image, params, logits)
-    masks, log_probs = expected_pixels(dist, image, params, logits)
-
-    def log_prob(weights, means):
-        mean = (weights * means).sum(axis=1) / weights.sum(axis=1)
-        return THEIR_PIXELS[dist](mean, SCALE).logpdf(image[:, 0]).sum(axis=-1, keepdims=True)
-
-    result = output.log_prob(image, decoded)
-    np.testing.assert_allclose(result[:, 0], log_prob(masks, params), rtol=1e-4)
-    joint = masks * np.exp(log_probs)
-    expected = joint / joint.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(output.posterior(decoded), expected, rtol=1e-3, atol=1e-6)
-    without = output.log_prob_without_each(image, decoded)
-    for k in range(K):
-        expected = log_prob(np.delete(masks, k, axis=1), np.delete(params, k, axis=1))
-        np.testing.assert_allclose(without[:, k], expected, rtol=1e-4)
-
-
-def test_both_output_distributions_are_the_same_where_one_component_has_the_pixel():
-    image, params = normal(2, 1, 3, 3, 3), normal(2, K, 3, 3, 3)
-    logits = np.zeros([2, K, 3, 3, 1], np.float32)
-    logits[:, 2] = 100
-    mixture, mean = distribution.MaskedMixture(K, pixels()), distribution.MaskedMean(K, pixels())
-    expected = mixture.log_prob(image, decode(mixture, image, params, logits))
-    result = mean.log_prob(image, decode(mean, image, params, logits))
-    np.testing.assert_allclose(result, expected, rtol=1e-5)
-
-
 @pytest.mark.parametrize(
     "size, scale_val",
     [(0.0, 1e-15), (0.0, 1e6), (1e4, 0.03), (1e6, 0.03), (1e4, 1e4)],
 )
-@pytest.mark.parametrize("kind", [distribution.MaskedMixture, distribution.MaskedMean])
 @pytest.mark.parametrize("dist", ["normal", "logistic"])
-def test_all_refinement_inputs_are_finite_for_extreme_values(dist, kind, size, scale_val):
+def test_all_refinement_inputs_are_finite_for_extreme_values(dist, size, scale_val):
     image = np.float32(RNG.random([2, 1, 3, 3, 3]))
     params = tf.constant(image + size * normal(2, K, 3, 3, 3))
     logits = tf.constant(size * normal(2, K, 3, 3, 1))
-    output = kind(K, pixels(dist, scale_val))
+    output = distribution.MaskedMixture(K, pixels(dist, scale_val))
     with tf.GradientTape() as tape:
         tape.watch([params, logits])
         step = decode(output, image, params, logits)
-        step["log_prob"] = output.log_prob(image, step)
+        step["log_prob"] = output.log_prob(step)
         loss = -tf.reduce_sum(step["log_prob"])
     step["zp"] = normal(2, K, 6)
     gradients = (step["zp"], *tape.gradient(loss, [params, logits]))
     inputs = RefinementInputs(output, ALL_INPUTS)(image, step, gradients)
     for name, value in {**inputs["spatial"], **inputs["flat"]}.items():
         assert np.all(np.isfinite(value)), name
-
-
-@pytest.mark.parametrize(
-    "component_dist, message",
-    [
-        (distribution.BernoulliOutput(), "scale=fixed"),
-        (distribution.LocScaleDistribution("normal"), "scale=fixed"),
-        (pixels("log_normal"), "location of a LogNormal is not its mean"),
-    ],
-)
-def test_a_masked_mean_refuses_components_without_one_scale_around_their_mean(
-    component_dist, message
-):
-    with pytest.raises(utils.UserError, match=message):
-        distribution.MaskedMean(K, component_dist)
-
-
-def test_a_configs_output_distribution_may_be_the_masked_mean():
-    updates = {
-        "model.output_dist.constructor": "iodine.modules.distribution.MaskedMean",
-        "model.output_dist.component_dist.dist": "normal",
-        "model.output_dist.component_dist.scale_val": 0.1,
-    }
-    config = get_config("tetrominoes", {**tiny.UPDATES, **updates})
-    model = build(config["model"])
-    batch = next(iter(build(config["data"])("summary")))
-    with tf.GradientTape() as tape:
-        loss, _, iterations = model(batch)
-    gradients = tape.gradient(loss, model.trainable_variables)
-    assert all(gradient is not None and np.all(np.isfinite(gradient)) for gradient in gradients)
-    final = iterations[-1]
-    density = scipy.stats.norm(final["recons"].numpy(), 0.1)
-    expected = -density.logpdf(batch["image"]).sum(axis=(1, 2, 3, 4))
-    np.testing.assert_allclose(final["re"], expected, rtol=1e-4)
 
 
 # ---------------------------------------------------------------- factor regression
@@ -452,8 +432,8 @@ def test_the_kl_weight_counts_in_the_loss_and_in_the_gradient_that_refines():
         loss, scalars, iterations = model(batch, noise)
         expected = scalars["factor/loss"]
         for loss_weight, step in zip([0.0, 0.5, 1.0], iterations):
-            kl = tf.reduce_sum(step["kl"], axis=1)
-            expected += loss_weight * tf.reduce_mean(step["re"] + weight * kl)
+            kl = tf.reduce_sum(step["losses"]["kl"], axis=1)
+            expected += loss_weight * tf.reduce_mean(step["losses"]["recons"] + weight * kl)
         np.testing.assert_allclose(loss, expected, rtol=1e-5)
         gradients[weight] = model.eval(batch, noise)["inputs"]["flat"]["dzp"][:, 1]
     np.testing.assert_allclose(

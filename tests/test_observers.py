@@ -90,8 +90,8 @@ def test_a_run_is_recorded_in_a_mongodb_compatible_server(tmp_path, mongo_port):
     assert run["config"]["model"]["n_z"] == 4
     assert run["info"]["checkpoint_dir"] == f"{tmp_path}/ckpt_1"
     assert [line for line in run["captured_out"].splitlines() if "Loss:" in line] == lines
-    assert metrics.keys() == {"loss", "ari"}
-    assert metrics["loss"]["steps"] == metrics["ari"]["steps"] == [1, 2]
+    assert metrics.keys() == {"loss", "ari_nobg"}
+    assert metrics["loss"]["steps"] == metrics["ari_nobg"]["steps"] == [1, 2]
     losses = [line.split()[2] for line in lines]
     assert [f"{value:.2f}" for value in metrics["loss"]["values"]] == losses
     assert run["result"] == metrics["loss"]["values"][-1]

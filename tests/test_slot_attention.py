@@ -168,7 +168,6 @@ def test_it_learns_to_tell_two_blobs_apart():
         ({"encoder_channels": []}, "encoder_channels is empty"),
         ({"decoder_strides": [1]}, "1 entries for 2 decoder_channels"),
         ({"precision": "half"}, "use float32 or mixed_bfloat16"),
-        ({"rematerialize": True}, "no use for rematerialize"),
     ],
 )
 def test_a_value_that_is_none_is_refused(options, words):

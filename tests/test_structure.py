@@ -12,7 +12,7 @@ ROOMS = (
     ("multi_object_datasets",),
     ("iodine.errors", "iodine.startup"),
     ("iodine.build", "iodine.entries", "iodine.checkpoints", "iodine.optimizer"),
-    ("iodine.data", "iodine.figures"),
+    ("iodine.data", "iodine.figures", "iodine.modules.utils"),
     ("iodine.model",),
     ("iodine.modules", "iodine.train"),
     ("iodine.baselines",),

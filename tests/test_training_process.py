@@ -54,7 +54,7 @@ def resume(checkpoint_dir, observer_directory):
 def test_a_run_prints_records_and_saves_what_it_should(finished):
     lines = (finished / "stdout").read_text().splitlines()
     recorded = metrics_of(finished / "runs", 1)
-    loss, ari = recorded["loss"][12], recorded["ari"][12]
+    loss, ari = recorded["loss"][12], recorded["ari_nobg"][12]
     assert f"{12:>6d} Loss: {loss: >12.2f}\t\tARI-nobg:{ari: >6.2f}" in lines
     assert list(recorded["loss"]) == list(range(1, 13))
     run = json.loads((finished / "runs" / "1" / "run.json").read_text())
@@ -115,7 +115,7 @@ def test_a_killed_run_resumes_bit_for_bit(finished, tmp_path):
     resumed = resume(tmp_path / "c_1", tmp_path / "b")
     uninterrupted = metrics_of(finished / "runs", 1)
     assert resumed["loss"]
-    for name in ("loss", "ari"):
+    for name in ("loss", "ari_nobg"):
         for step, value in resumed[name].items():
             assert value == uninterrupted[name][step], (name, step)
 

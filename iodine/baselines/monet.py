@@ -4,19 +4,20 @@ An attention network hands each slot a part of what the ones before have left ov
 variational autoencoder explains the picture within each slot's mask, and the mask itself.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
+import sonnet as snt
 import tensorflow as tf
 
-from iodine.baselines.air import normal
+from iodine import errors
 from iodine.baselines.monet_networks import ComponentDecoder, ComponentEncoder, UNet
-from iodine.baselines.slot_model import SlotModel
-from iodine.errors import UserError, sizes
-from iodine.model import Model
+from iodine.model import Model, State
+from iodine.modules.distribution import normal_kl
 
 
-class MONet(SlotModel):
+class MONet(Model):
     """The model.
 
     With s_0 = 1 and α_k the attention network's output for the picture and log s_(k-1),
@@ -44,64 +45,54 @@ class MONet(SlotModel):
       sigma_bg, sigma_fg: σ_1, and σ_k of all other slots.
       kl_weight: β.
       mask_kl_weight: γ.
-      factor_evaluator, precision, rematerialize, num_background: as in `SlotModel`.
+      factor_evaluator, precision: as in `Model`.
 
     Raises:
-      UserError: for a value that is none of these.
+      UserError: if a value is invalid.
     """
 
     METRICS: ClassVar = {**Model.METRICS, "mask_kl": "KL of masks [nats]"}
     max_gradient_norm = None  # as published
     has_one_size = True  # of what the MLPs of attention and encoder take
+    fewest_components = 2
 
     def __init__(
         self,
-        num_components,
-        n_z=16,
-        attention_channels=(32, 32, 64, 64, 64),
-        attention_mlp_size=128,
-        encoder_channels=(32, 32, 64, 64),
-        encoder_mlp_size=256,
-        decoder_channels=(32, 32, 32, 32),
-        sigma_bg=0.09,
-        sigma_fg=0.11,
-        kl_weight=0.5,
-        mask_kl_weight=0.5,
-        factor_evaluator=None,
-        precision="float32",
-        rematerialize=False,
-        num_background=1,
-        name="monet",
+        num_components: int,
+        n_z: int = 16,
+        attention_channels: Sequence[int] = (32, 32, 64, 64, 64),
+        attention_mlp_size: int = 128,
+        encoder_channels: Sequence[int] = (32, 32, 64, 64),
+        encoder_mlp_size: int = 256,
+        decoder_channels: Sequence[int] = (32, 32, 32, 32),
+        sigma_bg: float = 0.09,
+        sigma_fg: float = 0.11,
+        kl_weight: float = 0.5,
+        mask_kl_weight: float = 0.5,
+        factor_evaluator: snt.Module | None = None,
+        precision: str = "float32",
+        name: str = "monet",
     ):
-        super().__init__(
-            num_components, n_z, factor_evaluator, precision, rematerialize, num_background, name
-        )
-        for what, given in (
-            ("attention_channels", attention_channels),
-            ("encoder_channels", encoder_channels),
-            ("decoder_channels", decoder_channels),
-        ):
-            if not sizes(given, what):
-                raise UserError(f"{what} is empty, at least one layer is needed")
+        super().__init__(num_components, n_z, factor_evaluator, precision, name)
+        attention_channels = errors.layer_sizes(attention_channels, "attention_channels")
+        encoder_channels = errors.layer_sizes(encoder_channels, "encoder_channels")
         for what, given in (("sigma_bg", sigma_bg), ("sigma_fg", sigma_fg)):
-            if not isinstance(given, (int, float)) or not 0 < given < np.inf:
-                raise UserError(f"{what} is {given!r}, use a number above 0")
+            errors.number(given, what, lambda sigma: sigma > 0, "above 0")
         for what, given in (("kl_weight", kl_weight), ("mask_kl_weight", mask_kl_weight)):
-            if not isinstance(given, (int, float)) or not 0 <= given < np.inf:
-                raise UserError(f"{what} is {given!r}, use a number of 0 or more")
+            errors.number(given, what, lambda weight: weight >= 0, "of 0 or more")
         self.log_sigmas = np.log([sigma_bg, *[sigma_fg] * (self.num_components - 1)])
         self.kl_weight = kl_weight
         self.mask_kl_weight = mask_kl_weight
         self.attention = UNet(attention_channels, attention_mlp_size)
         self.encoder = ComponentEncoder(encoder_channels, encoder_mlp_size, self.n_z)
-        self.decoder_channels = decoder_channels
+        self.decoder_channels = errors.layer_sizes(decoder_channels, "decoder_channels")
         self.decoder = None
 
-    def noise_shape(self, batch_size):
+    def noise_shape(self, batch_size: int) -> list[int]:
         """Shape of the noise of the latents, [1, B, K, Z]."""
         return [1, batch_size, self.num_components, self.n_z]
 
-    def attend(self, image):
+    def attend(self, image: tf.Tensor) -> tf.Tensor:
         """Logarithms of the masks, [B, H, W, C] -> [B, K, H, W, 1]; the masks sum to 1."""
         log_scope, log_masks = tf.zeros_like(image[..., :1]), []
         for _ in range(self.num_components - 1):
@@ -120,12 +111,12 @@ class MONet(SlotModel):
         pixels = tf.reshape(pixels, [-1, self.num_components, height, width, channels + 1])
         return pixels[..., :channels], pixels[..., channels:]
 
-    def decode(self, z, image_shape=None):
+    def decode(self, z: tf.Tensor, image_shape: Sequence[int] | None = None) -> State:
         """Decodes slots to an image, with the masks m̃ that they say themselves.
 
         Args:
-          z: [B, K, Z].
-          image_shape: (H, W, C); that of the pictures that the model was first called with if None.
+          z: [B, K, Z]. B may be unknown in a `tf.function`.
+          image_shape: (H, W, C); that of the images that the model was first called with if None.
 
         Returns:
           Dict of components [B, K, H, W, C], pred_mask_logits and pred_mask [B, K, H, W, 1], and
@@ -134,17 +125,19 @@ class MONet(SlotModel):
         components, logits = self._decode(z, image_shape or self.image_shape)
         return _outputs(components, tf.nn.log_softmax(logits, axis=1))
 
-    def sample_prior(self, num_scenes, image_shape=None):
+    def sample_prior(self, num_scenes: int, image_shape: Sequence[int] | None = None) -> State:
         """Decodes draws from the prior, a unit normal; as `decode`."""
         shape = [num_scenes, self.num_components, self.n_z]
         return self.decode(tf.random.normal(shape), image_shape)
 
-    def infer(self, image, noise, is_training=False):
-        """Explains pictures, as in `SlotModel`; the masks are those of the attention, m."""
+    def infer(self, image: tf.Tensor, noise: tf.Tensor, is_training: bool = False) -> list[State]:
+        """Explains images as `Model` describes it; the masks are those of the attention, m."""
+        del is_training
+        image = image[:, 0]  # [B, H, W, C]
         with self.networks_precision():
             log_masks = self.attend(image)  # [B, K, H, W, 1]
             mean, std = self.encoder(image, log_masks)
-        z = normal.draw(mean, std, noise[0])
+        z = mean + std * noise[0]  # [B, K, Z]
         components, logits = self._decode(z, image.shape[1:])
         log_sigmas = tf.constant(self.log_sigmas, tf.float32)[:, None, None, None]
         error = tf.square((image[:, None] - components) * tf.exp(-log_sigmas))
@@ -153,7 +146,7 @@ class MONet(SlotModel):
         log_ratios = log_masks - tf.nn.log_softmax(logits, axis=1)
         losses = {
             "recons": -tf.reduce_sum(tf.reduce_logsumexp(log_joint, axis=1), axis=[1, 2, 3]),
-            "kl": normal.kl(mean, std, 0.0, 1.0),
+            "kl": normal_kl(mean, std, 0.0, 1.0),
             "mask_kl": tf.reduce_sum(tf.exp(log_masks) * log_ratios, axis=[1, 2, 3, 4]),
         }
         losses["total"] = (

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from iodine.modules.convolutions import BroadcastConv2D, NarrowConv2D
 from iodine.modules.networks import CNN, MLP, ConvNet2D, mixed_precision
-from iodine.modules.utils import linear_coordinates
+from iodine.modules.utils import linear_coordinates, shape_of
 
 MIN_STD = 1e-4  # keeps the logarithm of a standard deviation finite
 
@@ -39,9 +39,9 @@ def _halve(images):
 
 def _double(images, height, width):
     """Each pixel four times, up to [B, height, width, C]."""
-    batch_size, h, w, channels = images.shape
+    batch_size, h, w, channels = shape_of(images)
     images = tf.broadcast_to(images[:, :, None, :, None], [batch_size, h, 2, w, 2, channels])
-    return tf.reshape(images, [batch_size, 2 * h, 2 * w, channels])[:, :height, :width]
+    return tf.reshape(images, [-1, 2 * h, 2 * w, channels])[:, :height, :width]
 
 
 class UNet(snt.Module):
@@ -66,11 +66,12 @@ class UNet(snt.Module):
         for block in self.down:
             images = block(_halve(images) if skips else images)
             skips.append(images)
-        batch_size, *shape = images.shape
+        shape = images.shape[1:]
+        num_values = shape.num_elements()
         if self.mlp is None:
-            sizes = [self.mlp_size, self.mlp_size, int(np.prod(shape))]
+            sizes = [self.mlp_size, self.mlp_size, num_values]
             self.mlp = MLP(sizes, activation="relu", activate_final=True)
-        images = tf.reshape(self.mlp(tf.reshape(images, [batch_size, -1])), [batch_size, *shape])
+        images = tf.reshape(self.mlp(tf.reshape(images, [-1, num_values])), [-1, *shape])
         for block in self.up:
             skip = skips.pop()
             images = _double(images, *skip.shape[1:3]) if block is not self.up[0] else images
@@ -103,9 +104,9 @@ class ComponentEncoder(snt.Module):
         Returns:
           (mean, standard deviation) of the posterior, [B, K, Z] each.
         """
-        batch_size, num_slots = log_masks.shape[:2]
         params = self.cnn([image[:, None], log_masks])  # [B * K, 2Z]
-        mean, raw_std = tf.split(tf.reshape(params, [batch_size, num_slots, -1]), 2, axis=-1)
+        params = tf.reshape(params, [-1, log_masks.shape[1], params.shape[-1]])
+        mean, raw_std = tf.split(params, 2, axis=-1)
         return mean, tf.nn.softplus(raw_std) + MIN_STD
 
 

@@ -2,25 +2,25 @@
 
 K copies of one recurrent network each explain the pixels that the E step gives them, for binary
 pictures. There is no prior of a slot, and a slot's latent is the network's state.
+
+Two choices follow the authors' commands for sequences, in which no gradient flows through γ and
+all iterations count alike. Their command for static Shapes lets the gradient through γ and trains
+on the loss of the last iteration alone.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
-from iodine.baselines.slot_model import SlotModel
-from iodine.errors import UserError, size, sizes
-from iodine.model import Model
+from iodine import errors
+from iodine.model import Model, Scalars, State
 from iodine.modules.networks import CNN, MLP, DeConv
+from iodine.modules.utils import shape_of
 
-PRIOR = 1e-6  # probability of a white pixel where a slot has nothing to explain; 0 has no logarithm
-
-
-def cross_entropy_to_prior(probs):
-    """-ψ log PRIOR - (1 - ψ) log(1 - PRIOR) for probabilities ψ."""
-    return -probs * np.log(PRIOR) - (1.0 - probs) * np.log1p(-PRIOR)
+FIRST_PROB = 1e-6  # ψ before the first iteration: black, as the prior is, with a finite logit
 
 
 def uniform(noise):
@@ -28,7 +28,7 @@ def uniform(noise):
     return 0.5 * (1.0 + tf.math.erf(noise / np.sqrt(2.0)))
 
 
-class RNNNEM(SlotModel):
+class RNNNEM(Model):
     """The model.
 
     With x a picture and x̃ the same with each pixel flipped with a probability of `flip_prob`,
@@ -39,12 +39,14 @@ class RNNNEM(SlotModel):
 
     and its loss, summed over pixels i,
 
-        Σ_i Σ_k γ_ik (-log p(x_i | ψ_ik)) + (1 - γ_ik) KL(p(x_i | ψ_ik) || PRIOR),
+        Σ_i Σ_k γ_ik (-log p(x_i | ψ_ik)) + (1 - γ_ik) KL(prior || p(x_i | ψ_ik)),
 
-    through whose γ no gradient flows. The loss is the mean over iterations.
+    through whose γ no gradient flows. The prior says that a pixel is black, so that the divergence
+    is -log(1 - ψ_ik): a slot pays for the white that it paints where other slots explain the
+    pixels. The loss is the mean over iterations.
 
     What the paper leaves open: flips are drawn anew at each iteration, in training alone; at first
-    θ is 0, ψ is PRIOR and γ a share of standard-normal magnitudes.
+    θ is 0, ψ is FIRST_PROB and γ a share of standard-normal magnitudes.
 
     Args:
       num_components: K.
@@ -54,39 +56,36 @@ class RNNNEM(SlotModel):
         the decoder; without any, encoder and decoder are the linear maps from and to pixels.
       mlp_size: of a layer between convolutions and θ, on both sides.
       flip_prob: in training.
-      factor_evaluator, precision, rematerialize, num_background: as in `SlotModel`.
+      factor_evaluator, precision: as in `Model`.
 
     Raises:
-      UserError: for a value that is none of these.
+      UserError: if a value is invalid.
     """
 
     METRICS: ClassVar = {k: v for k, v in Model.METRICS.items() if k not in ("recons", "kl")}
     max_gradient_norm = None  # as published
     has_one_size = True
+    fewest_components = 2
 
     def __init__(
         self,
-        num_components,
-        n_z=250,
-        num_iters=15,
-        encoder_channels=(),
-        mlp_size=512,
-        flip_prob=0.1,
-        factor_evaluator=None,
-        precision="float32",
-        rematerialize=False,
-        num_background=1,
-        name="rnn_nem",
+        num_components: int,
+        n_z: int = 250,
+        num_iters: int = 15,
+        encoder_channels: Sequence[int] = (),
+        mlp_size: int = 512,
+        flip_prob: float = 0.1,
+        factor_evaluator: snt.Module | None = None,
+        precision: str = "float32",
+        name: str = "rnn_nem",
     ):
-        super().__init__(
-            num_components, n_z, factor_evaluator, precision, rematerialize, num_background, name
+        super().__init__(num_components, n_z, factor_evaluator, precision, name)
+        self.num_iters = errors.size(num_iters, "num_iters")
+        self.channels = errors.sizes(encoder_channels, "encoder_channels")
+        self.mlp_size = errors.size(mlp_size, "mlp_size")
+        self.flip_prob = errors.number(
+            flip_prob, "flip_prob", lambda p: 0 <= p < 1, "from 0 to below 1"
         )
-        if not isinstance(flip_prob, (int, float)) or not 0 <= flip_prob < 1:
-            raise UserError(f"flip_prob is {flip_prob!r}, use a number from 0 to below 1")
-        self.num_iters = size(num_iters, "num_iters")
-        self.channels = sizes(encoder_channels, "encoder_channels")
-        self.mlp_size = size(mlp_size, "mlp_size")
-        self.flip_prob = flip_prob
         self.encoder = self.decoder = None
         self.from_encoder = MLP([self.n_z], name="from_encoder")
         self.recurrent = snt.Linear(self.n_z, with_bias=False, name="recurrent")
@@ -105,7 +104,7 @@ class RNNNEM(SlotModel):
         cnn_opt = {**options, "output_channels": [*reversed(others), None]}
         self.decoder = DeConv(cnn_opt, mlp_opt, seed_channels=last)
 
-    def noise_shape(self, batch_size):
+    def noise_shape(self, batch_size: int) -> list[int]:
         """Shape of the noise of the first γ and of all flips, [1, B, H, W, K + num_iters·C]."""
         height, width, channels = self.image_shape
         depth = self.num_components + self.num_iters * channels
@@ -127,15 +126,18 @@ class RNNNEM(SlotModel):
             encoded = self.encoder(tf.reshape(deltas, [-1, *image_shape]))
             flat = tf.sigmoid(self.from_encoder(encoded) + self.recurrent(flat))
             logits = self.decoder(flat, image_shape) if self.channels else self.decoder(flat)
-        return tf.reshape(flat, theta.shape), tf.reshape(logits, deltas.shape)
+        return (
+            tf.reshape(flat, [-1, *theta.shape[1:]]),
+            tf.reshape(logits, [-1, *deltas.shape[1:]]),
+        )
 
     def _state(self, image, theta, logits, log_gamma=None):
-        """A state of `SlotModel`; γ is the E step's if log_gamma [B, K, H, W, 1] is None."""
-        probs, labels = tf.sigmoid(logits), tf.broadcast_to(image[:, None], logits.shape)
+        """A state of `infer`; γ is the E step's if log_gamma [B, K, H, W, 1] is None."""
+        probs, labels = tf.sigmoid(logits), tf.broadcast_to(image[:, None], tf.shape(logits))
         wrong = tf.nn.sigmoid_cross_entropy_with_logits(labels, logits)  # -log p(x | ψ)
         wrong = tf.reduce_sum(wrong, axis=-1, keepdims=True)  # [B, K, H, W, 1]
-        entropy = tf.nn.sigmoid_cross_entropy_with_logits(probs, logits)
-        kl = tf.reduce_sum(cross_entropy_to_prior(probs) - entropy, axis=-1, keepdims=True)
+        # -log(1 - ψ) of the logits, which is finite where ψ is 1 in float32.
+        kl = tf.reduce_sum(tf.nn.softplus(logits), axis=-1, keepdims=True)
         if log_gamma is None:
             log_gamma = tf.nn.log_softmax(-wrong, axis=1)
         gamma = tf.stop_gradient(tf.exp(log_gamma))
@@ -150,15 +152,20 @@ class RNNNEM(SlotModel):
             "losses": {"total": loss},
         }
 
-    def total(self, states):
-        """The mean loss over iterations of each scene, [B]; the first state is none."""
-        return tf.reduce_mean([state["losses"]["total"] for state in states[1:]], axis=0)
+    def loss(self, states: list[State]) -> tuple[tf.Tensor, Scalars]:
+        """The mean loss over iterations and scenes; the first state is before any iteration."""
+        losses = [state["losses"]["total"] for state in states[1:]]  # [B] each
+        return tf.reduce_mean(losses), {}
 
-    def infer(self, image, noise, is_training=False):
-        """Explains pictures, as in `SlotModel`: the first state, and one for each iteration."""
-        batch_size, *image_shape = image.shape
-        if self.decoder is None:
-            self._make_networks(int(np.prod(image_shape)))
+    def create_variables(self, image: tf.Tensor) -> None:
+        """Makes the networks for the size of a blank scene, and their variables."""
+        self._make_networks(image.shape[2:].num_elements())
+        super().create_variables(image)
+
+    def infer(self, image: tf.Tensor, noise: tf.Tensor, is_training: bool = False) -> list[State]:
+        """Explains images as `Model` describes it: the first state, one for each iteration."""
+        image = image[:, 0]  # [B, H, W, C]
+        batch_size, *image_shape = shape_of(image)
         share, *flips = tf.split(
             noise[0], [self.num_components, *[image_shape[-1]] * self.num_iters], axis=-1
         )
@@ -166,8 +173,8 @@ class RNNNEM(SlotModel):
         log_gamma = tf.math.log(share + 1e-6)
         log_gamma -= tf.reduce_logsumexp(log_gamma, axis=1, keepdims=True)
         theta = tf.zeros([batch_size, self.num_components, self.n_z])
-        prior_logit = float(np.log(PRIOR) - np.log1p(-PRIOR))
-        logits = tf.fill([batch_size, self.num_components, *image_shape], prior_logit)
+        first_logit = float(np.log(FIRST_PROB) - np.log1p(-FIRST_PROB))
+        logits = tf.fill([batch_size, self.num_components, *image_shape], first_logit)
         states = [self._state(image, theta, logits, log_gamma)]
         for flip in flips:
             flipped = tf.cast(uniform(flip) < self.flip_prob, tf.float32) if is_training else 0.0

@@ -1,21 +1,21 @@
 """Slot Attention, as an autoencoder that discovers objects (Locatello et al. 2020).
 
-A picture's features are shared out among K slots, which compete for them, and each slot is decoded
+An image's features are shared out among K slots, which compete for them, and each slot is decoded
 on its own to pixels and a mask. The latents are no distributions: there is neither a KL divergence
 nor a prior to sample from.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
-from iodine.baselines.slot_model import SlotModel
-from iodine.errors import UserError, size, sizes
-from iodine.model import Model
+from iodine.errors import UserError, layer_sizes, size
+from iodine.model import Model, State
 from iodine.modules.convolutions import NarrowConv2D, SumConv2D
-from iodine.modules.networks import MLP, ConvNet2D, mixed_precision
+from iodine.modules.networks import MLP, ConvNet2D
 from iodine.modules.utils import linear_coordinates
 
 EPSILON = 1e-8  # keeps the sum of a slot's weights above 0
@@ -85,7 +85,7 @@ class SlotAttention(snt.Module):
         flat = [tf.reshape(x, [-1, self.slot_size]) for x in (updates, slots)]  # [B * K, D]
         refined, _ = self.gru(*flat)
         refined += self.mlp(self.norm_mlp(refined))
-        return tf.reshape(refined, slots.shape), attention
+        return tf.reshape(refined, [-1, *slots.shape[1:]]), attention
 
 
 class PositionEmbedding(snt.Module):
@@ -124,9 +124,9 @@ class Encoder(snt.Module):
         """Encodes [B, H, W, C] to [B, H·W, channels[-1]]."""
         features = self.cnn(image)
         features += self.position(*features.shape[1:3])
-        batch_size, height, width, channels = features.shape
-        features = self.norm(tf.reshape(features, [batch_size * height * width, channels]))
-        return tf.reshape(self.mlp(features), [batch_size, height * width, channels])
+        _, height, width, channels = features.shape
+        features = self.norm(tf.reshape(features, [-1, channels]))  # [B * H * W, channels]
+        return tf.reshape(self.mlp(features), [-1, height * width, channels])
 
 
 class Decoder(snt.Module):
@@ -163,25 +163,17 @@ class Decoder(snt.Module):
 
     def __call__(self, slots, image_shape):
         """Decodes [N, D] to [N, H, W, C] for image_shape (H, W, C)."""
-        *shape, channels = image_shape
+        height, width, channels = image_shape
         if self.cnn is None:
             self.cnn = self._make_cnn(channels)
-        shapes = [shape, shape]  # of the layers' outputs, last one first, and of the grid
-        for stride in reversed(self.strides):
-            shapes.append([-(-length // stride) for length in shapes[-1]])
-        grid = self.position(*shapes.pop())  # [1, h, w, D]
-        return self._convolve(slots, grid, shapes[::-1])
-
-    @mixed_precision
-    def _convolve(self, slots, grid, shapes):
-        """Convolves slots + grid, the layers' outputs cropped to these shapes."""
-        inputs = (slots, grid) if self.strides[0] == 1 else (slots[:, None, None] + grid,)
-        for i, (layer, (height, width)) in enumerate(zip(self.cnn.layers, shapes)):
-            inputs = (self.cnn.activate(layer(*inputs)[:, :height, :width], i),)
-        return inputs[0]
+        grid_size, *sizes = self.cnn.sizes_before((height, width))
+        grid = self.position(*grid_size)  # [1, h, w, D]
+        if self.strides[0] == 1:
+            return self.cnn.enlarge(sizes, slots, grid)
+        return self.cnn.enlarge(sizes, slots[:, None, None] + grid)
 
 
-class SlotAttentionAutoEncoder(SlotModel):
+class SlotAttentionAutoEncoder(Model):
     """The model: encoder, Slot Attention, decoder.
 
     The first slots are draws from one normal distribution of learned mean and standard deviation.
@@ -200,42 +192,35 @@ class SlotAttentionAutoEncoder(SlotModel):
       decoder_channels, decoder_strides: of the decoder's convolutions, but the last.
       mlp_size: of the hidden layer of Slot Attention's MLP.
       implicit: as in `SlotAttention`. The first slots' distribution then stays as it starts.
-      factor_evaluator, precision, rematerialize, num_background: as in `SlotModel`.
+      factor_evaluator, precision: as in `Model`.
 
     Raises:
-      UserError: for a value that is none of these.
+      UserError: if a value is invalid.
     """
 
     METRICS: ClassVar = {k: v for k, v in Model.METRICS.items() if k not in ("recons", "kl")}
     max_gradient_norm = None  # as published
+    fewest_components = 2
 
     def __init__(
         self,
-        num_components,
-        n_z=64,
-        num_iters=3,
-        encoder_channels=(64, 64, 64, 64),
-        decoder_channels=(64, 64, 64, 64, 64),
-        decoder_strides=(2, 2, 2, 2, 1),
-        mlp_size=128,
-        implicit=False,
-        factor_evaluator=None,
-        precision="float32",
-        rematerialize=False,
-        num_background=1,
-        name="slot_attention_auto_encoder",
+        num_components: int,
+        n_z: int = 64,
+        num_iters: int = 3,
+        encoder_channels: Sequence[int] = (64, 64, 64, 64),
+        decoder_channels: Sequence[int] = (64, 64, 64, 64, 64),
+        decoder_strides: Sequence[int] = (2, 2, 2, 2, 1),
+        mlp_size: int = 128,
+        implicit: bool = False,
+        factor_evaluator: snt.Module | None = None,
+        precision: str = "float32",
+        name: str = "slot_attention_auto_encoder",
     ):
-        super().__init__(
-            num_components, n_z, factor_evaluator, precision, rematerialize, num_background, name
-        )
+        super().__init__(num_components, n_z, factor_evaluator, precision, name)
         self.num_iters = size(num_iters, "num_iters")
-        for what, given in (
-            ("encoder_channels", encoder_channels),
-            ("decoder_channels", decoder_channels),
-            ("decoder_strides", decoder_strides),
-        ):
-            if not sizes(given, what):
-                raise UserError(f"{what} is empty, at least one layer is needed")
+        encoder_channels = layer_sizes(encoder_channels, "encoder_channels")
+        decoder_channels = layer_sizes(decoder_channels, "decoder_channels")
+        decoder_strides = layer_sizes(decoder_strides, "decoder_strides")
         if len(decoder_channels) != len(decoder_strides):
             raise UserError(
                 f"decoder_strides has {len(decoder_strides)} entries for {len(decoder_channels)} "
@@ -251,16 +236,16 @@ class SlotAttentionAutoEncoder(SlotModel):
             for part in ("mean", "log_std")
         )
 
-    def noise_shape(self, batch_size):
+    def noise_shape(self, batch_size: int) -> list[int]:
         """Shape of the noise of the first slots, [1, B, K, D]."""
         return [1, batch_size, self.num_components, self.n_z]
 
-    def decode(self, z, image_shape=None):
+    def decode(self, z: tf.Tensor, image_shape: Sequence[int] | None = None) -> State:
         """Decodes slots to an image.
 
         Args:
-          z: [B, K, D].
-          image_shape: (H, W, C); that of the pictures that the model was first called with if None.
+          z: [B, K, D]. B may be unknown in a `tf.function`.
+          image_shape: (H, W, C); that of the images that the model was first called with if None.
 
         Returns:
           Dict of components [B, K, H, W, C], pred_mask_logits and pred_mask [B, K, H, W, 1], and
@@ -279,8 +264,9 @@ class SlotAttentionAutoEncoder(SlotModel):
             "recons": tf.reduce_sum(masks * components, axis=1, keepdims=True),
         }
 
-    def infer(self, image, noise, is_training=False):
-        """Explains pictures, as in `SlotModel`."""
+    def infer(self, image: tf.Tensor, noise: tf.Tensor, is_training: bool = False) -> list[State]:
+        """Explains images as `Model` describes it: the first slots and those of each iteration."""
+        image = image[:, 0]  # [B, H, W, C]
         slots = self.slots_mean + tf.exp(self.slots_log_std) * noise[0]  # [B, K, D]
         with self.networks_precision():
             inputs = self.encoder(2.0 * image - 1.0)  # [B, H·W, channels]

@@ -93,3 +93,34 @@ def draw_samples(images, columns=4):
     """
     tiles = frame(images)
     return grid(tf.reshape(tiles, [-1, columns, *tiles.shape[2:]]))
+
+
+def draw_windows(images, places, there):
+    """Draws the outline of the window at each place of AIR, in the colours of the steps.
+
+    Args:
+      images: [B, H, W, 1 or 3].
+      places: (s, x, y), [B, N, 3].
+      there: whether the object is, [B, N].
+
+    Returns:
+      float32 [B, H, W, 3] in [0, 1].
+    """
+    images = tf.clip_by_value(tf.cast(images, tf.float32), 0.0, 1.0)
+    if images.shape[-1] == 1:
+        images = tf.image.grayscale_to_rgb(images)
+    scale, x, y = (places[..., i : i + 1] for i in range(3))
+
+    def distances(offset, size):
+        """How far each pixel's centre is inside of the window's edge, [B, N, size] in pixels."""
+        centers = (2.0 * tf.range(size, dtype=tf.float32) + 1.0) / size - 1.0
+        return (1.0 - tf.abs(scale * centers + offset)) / tf.abs(scale) * size / 2.0
+
+    rows = distances(y, images.shape[1])[:, :, :, None]
+    columns = distances(x, images.shape[2])[:, :, None, :]
+    inside = tf.minimum(rows, columns)  # [B, N, H, W]
+    outline = tf.cast((inside >= 0) & (inside < 1), tf.float32)
+    outline *= tf.cast(there, tf.float32)[:, :, None, None]
+    for color, mask in zip(slot_colors(places.shape[1]), tf.unstack(outline, axis=1)):
+        images += mask[..., None] * (tf.constant(color, tf.float32) - images)
+    return images

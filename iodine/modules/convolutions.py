@@ -7,6 +7,8 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
+from iodine.modules import utils
+
 
 def taps_inside(size, kernel, stride, padding):
     """Which taps of a kernel lie inside the image, along one axis.
@@ -123,7 +125,7 @@ class SlotConv2D(snt.Conv2D):
         Returns:
           [B * K, H', W', output channels]; with 1 for K if all of them have 1.
         """
-        batch_size, _, height, width, _ = images[0].shape
+        height, width = images[0].shape[2:4]
         channels = [image.shape[-1] for image in images]
         self._initialize(tf.zeros([1, height, width, sum(channels)]))
         weights = tf.split(self.w, channels, axis=2)
@@ -131,10 +133,10 @@ class SlotConv2D(snt.Conv2D):
         for num_slots in {image.shape[1] for image in images}:
             parts = [(x, w) for x, w in zip(images, weights) if x.shape[1] == num_slots]
             x = tf.concat([x for x, _ in parts], axis=-1)
-            x = tf.reshape(x, [batch_size * num_slots, height, width, -1])
+            x = tf.reshape(x, [-1, height, width, x.shape[-1]])
             w = tf.concat([w for _, w in parts], axis=2)
             y = tf.nn.conv2d(x, w, self.stride, self.conv_padding)  # [B * num_slots, H', W', O]
-            outputs = outputs + tf.reshape(y, [batch_size, num_slots, *y.shape[1:]])
+            outputs = outputs + tf.reshape(y, [-1, num_slots, *y.shape[1:]])
         return tf.reshape(outputs, [-1, *outputs.shape[2:]])  # [B * K, H', W', O]
 
 
@@ -171,7 +173,7 @@ def narrow_conv2d(x, w):
     def gradient(dy):
         options = {"strides": [1, 1, 1, 1], "padding": "SAME"}
         dx = tf.raw_ops.Conv2DBackpropInput(
-            input_sizes=x.shape, filter=w, out_backprop=dy, **options
+            input_sizes=utils.shape_of(x), filter=w, out_backprop=dy, **options
         )
         dw = tf.raw_ops.Conv2DBackpropFilter(
             input=dy, filter_sizes=[k_h, k_w, n_o, n_i], out_backprop=x, **options

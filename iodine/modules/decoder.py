@@ -3,6 +3,8 @@
 import sonnet as snt
 import tensorflow as tf
 
+from iodine.modules import utils
+
 
 class ComponentDecoder(snt.Module):
     """Decodes each slot on its own with one shared network (paper, section 2.1).
@@ -25,12 +27,12 @@ class ComponentDecoder(snt.Module):
         Returns:
           (pixel parameters [B, K, H, W, Cp], mask logits [B, K, H, W, 1]).
         """
-        batch_size, num_components, n_z = z.shape
+        _, num_components, n_z = z.shape
         height, width, num_params = output_shape
         # The published networks were trained with this constant channel beside z; it has no
         # meaning of its own, but their weights expect it.
-        z = tf.concat([z, tf.fill([batch_size, num_components, 1], 5.0)], axis=-1)
-        z = tf.reshape(z, [batch_size * num_components, n_z + 1])
+        z = tf.concat([z, tf.fill([*utils.shape_of(z)[:2], 1], 5.0)], axis=-1)
+        z = tf.reshape(z, [-1, n_z + 1])  # [B * K, Z + 1]
         pixels = self.pixel_decoder(z, (height, width, 1 + num_params))
-        pixels = tf.reshape(pixels, [batch_size, num_components, height, width, 1 + num_params])
+        pixels = tf.reshape(pixels, [-1, num_components, height, width, 1 + num_params])
         return pixels[..., 1:], pixels[..., :1]

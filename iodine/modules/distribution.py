@@ -2,11 +2,10 @@
 
 Each has `num_params(n)`, how many parameters describe n values, and functions of a tensor of such
 parameters. The latent distribution adds sampling and a KL divergence, those over pixels a
-log-probability and a mean. An output distribution, of pixels that K masked components explain
-together, is a `MaskedOutput`.
+log-probability and a mean. Pixels that K masked components explain together are a
+`MaskedMixture`.
 """
 
-import abc
 import numbers
 
 import sonnet as snt
@@ -24,7 +23,6 @@ LOC_SCALE_DISTRIBUTIONS = {
     "laplace": tfd.Laplace,
     "logistic": tfd.Logistic,
 }
-MEAN_IS_LOCATION = (tfd.Normal, tfd.Laplace, tfd.Logistic)
 
 
 @snt.allow_empty_variables
@@ -152,19 +150,6 @@ class LocScaleDistribution(snt.Module):
         """
         return tf.reduce_sum(self(params).log_prob(values), axis=-1, keepdims=True)
 
-    def log_prob_around(self, loc, values):
-        """Log-density around given locations, with the fixed scale, summed over the last axis.
-
-        Args:
-          loc: locations, to which `loc_act` is not applied, float32 [..., n].
-          values: float32 [..., n], broadcast against them.
-
-        Returns:
-          float32 [..., 1].
-        """
-        log_prob = self.dist(loc, self.scale_val).log_prob(values)
-        return tf.reduce_sum(log_prob, axis=-1, keepdims=True)
-
     def mean(self, params):
         """Mean of each value, [..., num_params(n)] -> [..., n]."""
         return self(params).mean()
@@ -190,31 +175,25 @@ class BernoulliOutput(snt.Module):
         return tf.sigmoid(params)
 
 
-def leave_one_out(items, combine):
-    """Combines all items but one, for each of them.
+def normal_kl(mean, std, prior_mean, prior_std):
+    """KL(N(mean, std²) || N(prior_mean, prior_std²)) in nats, summed, [..., D] -> [...]."""
+    ratio = tf.square(std / prior_std)
+    distance = tf.square((mean - prior_mean) / prior_std)
+    return 0.5 * tf.reduce_sum(ratio + distance - 1.0 - tf.math.log(ratio), axis=-1)
 
-    Combining what comes before and what comes after is linear in the number of items; taking an
-    item off the whole would lose all digits where that item dominates.
 
-    Args:
-      items: list of at least two.
-      combine: associative function of two items.
-
-    Returns:
-      List as long as `items`.
-    """
-    before, after = [items[0]], [items[-1]]
-    for item in items[1:-1]:
-        before.append(combine(before[-1], item))
-    for item in items[-2:0:-1]:
-        after.append(combine(after[-1], item))
-    after.reverse()  # after[k] combines the items above k, before[k] those up to k
-    between = [combine(b, a) for b, a in zip(before[:-1], after[1:])]
-    return [after[0], *between, before[-1]]
+def normal_log_ratio(value, mean, std, prior_mean, prior_std):
+    """log N(value; prior_mean, prior_std²) / N(value; mean, std²), summed, [..., D] -> [...]."""
+    under_prior = tf.square((value - prior_mean) / prior_std)
+    here = tf.square((value - mean) / std)
+    return tf.reduce_sum(0.5 * (here - under_prior) + tf.math.log(std / prior_std), axis=-1)
 
 
 def leave_one_out_logsumexp(x):
     """Log-sum-exp over all slots but one, for each slot.
+
+    Adding up what comes before and what comes after is linear in the number of slots; taking a slot
+    off the sum of all would lose all digits where that slot dominates.
 
     Args:
       x: float32 [B, K, ...], K at least 2.
@@ -222,17 +201,26 @@ def leave_one_out_logsumexp(x):
     Returns:
       float32 [B, K, ...].
     """
-    return tf.stack(leave_one_out(tf.unstack(x, axis=1), tfp.math.log_add_exp), axis=1)
+    items = tf.unstack(x, axis=1)
+    before, after = [items[0]], [items[-1]]
+    for item in items[1:-1]:
+        before.append(tfp.math.log_add_exp(before[-1], item))
+    for item in items[-2:0:-1]:
+        after.append(tfp.math.log_add_exp(after[-1], item))
+    after.reverse()  # after[k] sums the items above k, before[k] those up to k
+    between = [tfp.math.log_add_exp(b, a) for b, a in zip(before[:-1], after[1:])]
+    return tf.stack([after[0], *between, before[-1]], axis=1)
 
 
-class MaskedOutput(snt.Module, abc.ABC):
-    """Distribution of an image that K components explain together, each where its mask is.
+@snt.allow_empty_variables
+class MaskedMixture(snt.Module):
+    """Each pixel comes from one of K components, picked by the masks (paper, equation 2).
 
-    The masks m are the softmax of the mask logits over the slots.
+    p(x) = Π_i Σ_k m_ik p_k(x_i), with masks m that are the softmax of the mask logits over the
+    slots.
 
-    Some methods take `decoded`, a dict of what is known of the components: components [B, K, H, W,
-    Cp] (their pixel parameters), pred_mask_logits, pred_mask (m) and component_log_probs [B, K, H,
-    W, 1], and recons (what `mean` gives) [B, 1, H, W, C].
+    Some methods take `decoded`, a dict of what is known of the components: pred_mask_logits and
+    component_log_probs [B, K, H, W, 1].
 
     Args:
       num_components: K, number of slots.
@@ -241,7 +229,7 @@ class MaskedOutput(snt.Module, abc.ABC):
         it; None for none.
     """
 
-    def __init__(self, num_components, component_dist, mask_activation=None, name=None):
+    def __init__(self, num_components, component_dist, mask_activation=None, name="masked_mixture"):
         super().__init__(name=name)
         self.num_components = errors.size(num_components, "num_components")
         self.component_dist = component_dist
@@ -271,110 +259,28 @@ class MaskedOutput(snt.Module, abc.ABC):
         """Expected image Σ_k m_k·mean_k, [B, K, H, W, Cp], [B, K, H, W, 1] -> [B, 1, H, W, C]."""
         return tf.reduce_sum(masks * self.component_dist.mean(params), axis=1, keepdims=True)
 
-    @abc.abstractmethod
-    def log_prob(self, image, decoded):
-        """Log-probability of each pixel, [B, 1, H, W, C] and `decoded` -> [B, 1, H, W, 1]."""
-
-    @abc.abstractmethod
-    def posterior(self, decoded):
-        """How much each component has to do with each pixel, `decoded` -> [B, K, H, W, 1]."""
-
-    @abc.abstractmethod
-    def log_prob_without_each(self, image, decoded):
-        """`log_prob` of an image without one slot, for each slot, the others' masks renormalised.
-
-        Args:
-          image: [B, 1, H, W, C].
-          decoded: as described above.
-
-        Returns:
-          float32 [B, K, H, W, 1].
-        """
-
-
-@snt.allow_empty_variables
-class MaskedMixture(MaskedOutput):
-    """Each pixel comes from one of K components, picked by the masks (paper, equation 2).
-
-    p(x) = Π_i Σ_k m_ik p_k(x_i).
-
-    Args:
-      num_components, component_dist, mask_activation: as in `MaskedOutput`.
-    """
-
-    def __init__(self, num_components, component_dist, mask_activation=None, name="masked_mixture"):
-        super().__init__(num_components, component_dist, mask_activation, name)
-
-    def log_prob(self, image, decoded):
-        """log Σ_k m_k p_k(x) of each pixel, as in `MaskedOutput`."""
-        del image  # The components' log-probabilities say all.
+    def log_prob(self, decoded):
+        """log Σ_k m_k p_k(x) of each pixel, `decoded` -> [B, 1, H, W, 1]."""
         log_masks = self.log_masks(decoded["pred_mask_logits"])
         log_joint = log_masks + decoded["component_log_probs"]
         return tf.reduce_logsumexp(log_joint, axis=1, keepdims=True)
 
     def posterior(self, decoded):
-        """p_k(x) / (Σ_j p_j(x) + 1e-6), the densities without the masks, as in the reference."""
+        """p_k(x) / (Σ_j p_j(x) + 1e-6), `decoded` -> [B, K, H, W, 1].
+
+        These are the densities without the masks, as in the reference.
+        """
         log_probs = decoded["component_log_probs"]
         # Densities beyond exp(80) would overflow; next to them the 1e-6 is nothing.
         excess = tf.reduce_max(log_probs, axis=1, keepdims=True) - 80.0
         probs = tf.exp(log_probs - tf.stop_gradient(tf.nn.relu(excess)))
         return probs / (tf.reduce_sum(probs, axis=1, keepdims=True) + 1e-6)
 
-    def log_prob_without_each(self, image, decoded):
-        """log Σ_{j≠k} m_j p_j(x) / Σ_{j≠k} m_j of each pixel, as in `MaskedOutput`."""
-        del image
+    def log_prob_without_each(self, decoded):
+        """`log_prob` without one slot, for each slot, the others' masks renormalised.
+
+        log Σ_{j≠k} m_j p_j(x) / Σ_{j≠k} m_j, `decoded` -> [B, K, H, W, 1].
+        """
         log_masks = self.log_masks(decoded["pred_mask_logits"])
         log_joint = log_masks + decoded["component_log_probs"]
         return leave_one_out_logsumexp(log_joint) - leave_one_out_logsumexp(log_masks)
-
-
-@snt.allow_empty_variables
-class MaskedMean(MaskedOutput):
-    """The components' means, mixed by the masks, are the mean of one distribution a pixel.
-
-    p(x) = Π_i p(x_i; Σ_k m_ik μ_ik), with p normal and of a fixed deviation the likelihood that
-    EfficientMORL (Emami et al. 2021, arXiv:2106.03849) takes for sprites. Unlike a mixture it
-    explains a pixel between two components as a blend of both.
-
-    Args:
-      num_components, mask_activation: as in `MaskedOutput`.
-      component_dist: a `LocScaleDistribution` with scale="fixed", which is the scale of the pixel.
-
-    Raises:
-      UserError: for another component_dist, or one whose location is not its mean.
-    """
-
-    def __init__(self, num_components, component_dist, mask_activation=None, name="masked_mean"):
-        super().__init__(num_components, component_dist, mask_activation, name)
-        located = isinstance(component_dist, LocScaleDistribution)
-        if not located or component_dist.scale != "fixed":
-            raise errors.UserError(
-                "MaskedMean gives the mixed mean one scale: its component_dist has to be a "
-                "LocScaleDistribution with scale=fixed"
-            )
-        if component_dist.dist not in MEAN_IS_LOCATION:
-            raise errors.UserError(
-                f"the location of a {component_dist.dist.__name__} is not its mean: "
-                "MaskedMean's component_dist.dist may be normal, laplace or logistic"
-            )
-
-    def log_prob(self, image, decoded):
-        """log p(x; Σ_k m_k μ_k) of each pixel, as in `MaskedOutput`."""
-        return self.component_dist.log_prob_around(decoded["recons"], image)
-
-    def posterior(self, decoded):
-        """m_k p_k(x) / Σ_j m_j p_j(x): the masks weighted by each component's own density."""
-        log_masks = self.log_masks(decoded["pred_mask_logits"])
-        return tf.nn.softmax(log_masks + decoded["component_log_probs"], axis=1)
-
-    def log_prob_without_each(self, image, decoded):
-        """log p(x; Σ_{j≠k} m_j μ_j / Σ_{j≠k} m_j) of each pixel, as in `MaskedOutput`."""
-        log_masks = tf.unstack(self.log_masks(decoded["pred_mask_logits"]), axis=1)
-        means = tf.unstack(self.component_dist.mean(decoded["components"]), axis=1)
-
-        def mix(a, b):  # (log of a weight, mean) of two parts -> of both together
-            share = tf.sigmoid(a[0] - b[0])
-            return tfp.math.log_add_exp(a[0], b[0]), share * a[1] + (1.0 - share) * b[1]
-
-        others = leave_one_out(list(zip(log_masks, means)), mix)
-        return self.component_dist.log_prob_around(tf.stack([m for _, m in others], 1), image)

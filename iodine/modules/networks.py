@@ -173,10 +173,21 @@ class ConvNet2D(snt.Module):
         Args:
           sizes: (H, W) of each layer's output, see `sizes_before`.
           *inputs: of the first layer.
+
+        Raises:
+          UserError: if the last layer's output is smaller than that.
         """
         for i, (layer, (height, width)) in enumerate(zip(self.layers, sizes)):
-            x = self.activate(layer(*inputs)[:, :height, :width], i)
+            x = layer(*inputs)[:, :height, :width]
+            if x.shape[1] is None:  # of Sonnet's transposed convolutions, where N is unknown
+                x = tf.ensure_shape(x, [None, height, width, None])
+            x = self.activate(x, i)
             inputs = (x,)
+        if x.shape[1:3] != (height, width):
+            raise errors.UserError(
+                f"cnn_opt makes images of {x.shape[1]}×{x.shape[2]} instead of {height}×{width}: "
+                "use paddings SAME"
+            )
         return x
 
 
@@ -215,7 +226,7 @@ class CNN(snt.Module):
         if self.mode == "avg_pool":
             x = tf.reduce_mean(x, axis=[1, 2])  # [N, C]
         else:
-            x = tf.reshape(x, [x.shape[0], -1])  # [N, H' * W' * C]
+            x = tf.reshape(x, [-1, np.prod(x.shape[1:])])  # [N, H' * W' * C]
         return x if self.mlp is None else self.mlp(x)
 
 
@@ -311,18 +322,24 @@ class BroadcastConv(snt.Module):
 
 
 class BroadcastDeConv(BroadcastConv):
-    """Spatial broadcast decoder on a coarse grid, then transposed convolutions.
+    """Spatial broadcast decoder on a coarse grid, which transposed convolutions enlarge.
 
-    The vector is copied to every point of a grid, which is as large as the image divided by all
-    strides (rounded up at each layer), and coordinates of that grid are appended. The layers with
-    strides above 1 enlarge the result to exactly the size asked for. Nearly all work of a
-    `BroadcastConv` is at full size; here most of it is at a fraction of the pixels. Slot Attention
-    (Locatello et al. 2020) and EfficientMORL (Emami et al. 2021) decode CLEVR in this way.
+    The input vector is copied to every point of a grid and the grid's coordinates are appended, as
+    `BroadcastConv` does it at every pixel. Layers with a stride s above 1 are transposed
+    convolutions, which make their input s times as large. The grid is as large as the image divided
+    by all strides, rounded up at each layer, and each layer's output is cut to the size that the
+    next one starts from: 35×35 with two strides of 2 goes from a grid of 9×9 over 18×18 to 35×35.
+
+    A `BroadcastConv` does all its work at full size; here most of it is at a fraction of the
+    pixels. Slot Attention (Locatello et al. 2020) and EfficientMORL (Emami et al. 2021) decode
+    CLEVR in this way.
 
     Args:
-      cnn_opt: arguments of `ConvNet2D`. Layers with a stride of 1 are convolutions, the others
-        transposed ones. The first layer's stride has to be 1.
-      mlp_opt, coord_type, coord_freqs: as in `BroadcastConv`.
+      cnn_opt: arguments of `ConvNet2D`. The first layer works on the grid, and its stride has to
+        be 1; the others may have any.
+      mlp_opt: arguments of an `MLP` for the vector, whose last layer is activated; None for none.
+      coord_type: of the grid's coordinates, "linear", "cos", or None for none.
+      coord_freqs: number of frequencies of the cosine coordinates.
     """
 
     def __init__(
@@ -331,11 +348,23 @@ class BroadcastDeConv(BroadcastConv):
         super().__init__(cnn_opt, mlp_opt, coord_type, coord_freqs, name=name)
 
     def __call__(self, x, output_shape):
-        """Decodes vectors to images, [N, I] -> [N, H, W, C] for output_shape (H, W, C)."""
+        """Decodes vectors to images.
+
+        Args:
+          x: float32 [N, I].
+          output_shape: (H, W, C) of the images, any H and W.
+
+        Returns:
+          float32 [N, H, W, C].
+
+        Raises:
+          UserError: if the first layer's stride is not 1.
+        """
         height, width, channels = output_shape
         if self.cnn is None:
             opt = fill_output_channels(self.cnn_opt, channels)
-            strides = per_layer(opt["strides"], len(opt["output_channels"]), "strides")
+            num_layers = len(opt["output_channels"])
+            strides = [s for s, _ in _pairs(opt.get("strides", 1), num_layers, "strides")]
             if strides[0] != 1:
                 raise errors.UserError(
                     f"cnn_opt: strides begin with {strides[0]}, but the first layer of "
@@ -384,14 +413,27 @@ class DeConv(snt.Module):
             self.seed = MLP([seed_height * seed_width * self.seed_channels], name="seed")
         if self.mlp is not None:
             x = self.mlp(x)
-        x = tf.reshape(self.seed(x), [x.shape[0], seed_height, seed_width, self.seed_channels])
+        x = tf.reshape(self.seed(x), [-1, seed_height, seed_width, self.seed_channels])
         return self.cnn.enlarge(sizes, x)
 
 
-class LSTMLayer(snt.Module):
-    """One layer of `LSTM`.
+def lstm_update(gates, cell):
+    """An LSTM's next state, c' = σ(f + 1)·c + σ(i)·tanh(g), h' = σ(o)·tanh(c').
 
-    i, g, f, o = [x, h]·w_gates + b_gates, c' = σ(f + 1)·c + σ(i)·tanh(g), h' = σ(o)·tanh(c').
+    Args:
+      gates: i, g, f and o side by side, [N, 4·hidden size].
+      cell: c, [N, hidden size].
+
+    Returns:
+      `snt.LSTMState` of h' and c'.
+    """
+    i, g, f, o = tf.split(gates, 4, axis=-1)
+    cell = tf.sigmoid(f + 1.0) * cell + tf.sigmoid(i) * tf.tanh(g)
+    return snt.LSTMState(hidden=tf.sigmoid(o) * tf.tanh(cell), cell=cell)
+
+
+class LSTMLayer(snt.Module):
+    """One layer of `LSTM`: i, g, f, o = [x, h]·w_gates + b_gates, then `lstm_update`.
 
     `snt.LSTM` computes the same, but keeps the forget gate's constant 1 inside its bias, where it
     costs the published biases their last bits; and it draws its initial values otherwise.
@@ -418,10 +460,8 @@ class LSTMLayer(snt.Module):
     def __call__(self, x, state):
         """Maps an input [N, I] and an `snt.LSTMState` to (h [N, hidden size], next state)."""
         self._initialize(x.shape[-1])
-        i, g, f, o = tf.split(self._gates(x, state.hidden), 4, axis=-1)
-        cell = tf.sigmoid(f + 1.0) * state.cell + tf.sigmoid(i) * tf.tanh(g)
-        hidden = tf.sigmoid(o) * tf.tanh(cell)
-        return hidden, snt.LSTMState(hidden=hidden, cell=cell)
+        state = lstm_update(self._gates(x, state.hidden), state.cell)
+        return state.hidden, state
 
 
 @snt.allow_empty_variables

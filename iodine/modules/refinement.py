@@ -40,18 +40,17 @@ class RefinementCore(snt.Module):
         """
         spatial, flat = inputs["spatial"], inputs["flat"]
         zp = flat["zp"]
-        batch_size, num_components, num_params = zp.shape
-        num_slots = batch_size * num_components
+        _, num_components, num_params = zp.shape
 
         h = self.encoder_net([spatial[name] for name in sorted(spatial)])  # [B * K, O]
-        if h.shape[0] != num_slots:  # [B, O], as all slots share every spatial input
-            h = tf.repeat(h, num_components, axis=0)
+        if all(images.shape[1] == 1 for images in spatial.values()):
+            h = tf.repeat(h, num_components, axis=0)  # [B, O] before, the same for all slots
 
-        vectors = [tf.reshape(flat[name], [num_slots, -1]) for name in sorted(flat)]
+        vectors = [tf.reshape(flat[name], [-1, flat[name].shape[-1]]) for name in sorted(flat)]
         h = tf.concat([h, *vectors], axis=-1)  # [B * K, O + ...]
         h, state = self.recurrent_net(h, state)
-        zp = self.refinement_head(tf.reshape(zp, [num_slots, num_params]), h)
-        return tf.reshape(zp, [batch_size, num_components, num_params]), state
+        zp = self.refinement_head(tf.reshape(zp, [-1, num_params]), h)
+        return tf.reshape(zp, [-1, num_components, num_params]), state
 
 
 class ResHead(snt.Module):

@@ -38,7 +38,7 @@ class RefinementInputs(snt.Module):
     """Builds the inputs of the refinement network.
 
     Args:
-      output_dist: the model's `MaskedOutput`.
+      output_dist: the model's `MaskedMixture`.
       names: of the inputs to build, zp and at least one spatial input among them.
       stop_gradients: names of those through which no gradient flows.
       preprocess: names of those that are layer-normalised.
@@ -100,9 +100,9 @@ class RefinementInputs(snt.Module):
         over_height, over_width = utils.linear_coordinates(height, width)
         return np.concatenate([over_width, over_height], axis=-1)
 
-    def _counterfactual(self, image, step):
+    def _counterfactual(self, step):
         """Log-likelihood lost at each pixel if a slot were not there, [B, K, H, W, 1]."""
-        lost = step["log_prob"] - self.output_dist.log_prob_without_each(image, step)
+        lost = step["log_prob"] - self.output_dist.log_prob_without_each(step)
         return tf.stop_gradient(lost)
 
     def __call__(self, image, step, gradients):
@@ -110,14 +110,14 @@ class RefinementInputs(snt.Module):
 
         Args:
           image: [B, 1, H, W, C].
-          step: dict with zp [B, K, 2Z], log_prob [B, 1, H, W, 1], and what `MaskedOutput` calls
-            `decoded`.
+          step: dict with zp [B, K, 2Z], components [B, K, H, W, Cp], pred_mask, pred_mask_logits
+            and component_log_probs [B, K, H, W, 1], and log_prob [B, 1, H, W, 1].
           gradients: of the loss with respect to zp, components and mask logits.
 
         Returns:
           {"spatial": {name: [B, K or 1, H, W, ·]}, "flat": {name: [B, K, ·]}}.
         """
-        batch_size, num_components, height, width, _ = step["pred_mask"].shape
+        batch_size, num_components, height, width, _ = utils.shape_of(step["pred_mask"])
         dzp, dcomponents, dmask = gradients
         values = {
             "image": lambda: image,
@@ -135,7 +135,7 @@ class RefinementInputs(snt.Module):
             "coordinates": lambda: tf.tile(
                 self._coordinates(height, width)[None], [batch_size, 1, 1, 1, 1]
             ),
-            "counterfactual": lambda: self._counterfactual(image, step),
+            "counterfactual": lambda: self._counterfactual(step),
             "zp": lambda: step["zp"],
             "dzp": lambda: dzp,
         }

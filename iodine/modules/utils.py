@@ -93,6 +93,11 @@ def cosine_coordinates(height, width, freqs):
     return np.stack(basis[1:], axis=-1)[None].astype(np.float32)
 
 
+def shape_of(x):
+    """Shape of a tensor as a list, of whole numbers where they are known and else of tensors []."""
+    return [tf.shape(x)[i] if size is None else size for i, size in enumerate(x.shape)]
+
+
 def num_replicas():
     """Number of replicas that the running step is split over, 1 outside of such a step."""
     if tf.distribute.in_cross_replica_context():

@@ -12,7 +12,7 @@ import tensorflow as tf
 from sacred.utils import iterate_flattened
 
 from iodine import checkpoints
-from iodine.build import build
+from iodine.build import build, build_model
 from iodine.data.provenance import with_entry
 from iodine.entries import ENTRIES
 from iodine.errors import UserError
@@ -248,10 +248,10 @@ def train_stage(run, stage, config, origin, resumes):
     """
     tf.random.set_seed(run.seed)
     with devices.replica_local_variables(run.strategy):
-        dataset, model, optimizer = (
-            build(config[key], key, config["allow_constructors"])
-            for key in ("data", "model", "optimizer")
-        )
+        allowed = config["allow_constructors"]
+        dataset = build(config["data"], "data", allowed)
+        model = build_model(config["model"], dataset, allowed)
+        optimizer = build(config["optimizer"], "optimizer", allowed)
     if origin.refinement_batch_size and (not resumes or stage.number == origin.stage):
         model.refinement_batch_size = origin.refinement_batch_size
     trained_on = with_entry(list(origin.trained_on), as_json(dataset.provenance()))

@@ -111,14 +111,14 @@ class ParityCase:
         def step(noise):
             data = self.model.observe(self.data)
             with tf.GradientTape() as tape:
-                loss, scalars, iterations = self.model(data, noise)
+                loss, scalars, states = self.model(data, noise)
             gradients = tape.gradient(loss, list(parameters.values()))
             clipped, norm = tf.clip_by_global_norm(gradients, 5.0)
             learning_rate = self.optimizer.current_learning_rate(self.optimizer.step)
             self.optimizer.apply(clipped, list(parameters.values()))
             results = {"loss": loss, "global_norm": norm, "learning_rate": learning_rate}
-            results["re"] = tf.stack([iteration["re"] for iteration in iterations])
-            results["kl"] = tf.stack([iteration["kl"] for iteration in iterations])
+            results["re"] = tf.stack([state["losses"]["recons"] for state in states])
+            results["kl"] = tf.stack([state["losses"]["kl"] for state in states])
             results |= {f"scalars/{name}": value for name, value in scalars.items()}
             results |= {f"grad/{name}": g for name, g in zip(parameters, gradients)}
             results |= {f"grad_norm/{n}": tf.norm(g) for n, g in zip(parameters, gradients)}

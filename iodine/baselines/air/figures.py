@@ -4,7 +4,6 @@ import numpy as np
 import tensorflow as tf
 
 from iodine.baselines.air.spatial_transformer import PLACE
-from iodine.baselines.air.windows import draw_boxes
 from iodine.figures import summary_images
 from iodine.figures.tiles import FONT_SIZE, label_row, show_img, tile_figure
 
@@ -63,7 +62,7 @@ def counts_figure(info):
     counts = info["counts"]
     there = _there(info)
     boxes = [
-        draw_boxes(pictures, info["steps"]["place"], there).numpy()
+        summary_images.draw_windows(pictures, info["steps"]["place"], there).numpy()
         for pictures in (images, info["outputs"]["recons"][:, 0, 0])
     ]
     figure, axes = tile_figure(2, len(images), 1.5 * TILE, images.shape[2] / images.shape[1])
@@ -87,7 +86,7 @@ def attention_figure(info):
     for t in range(num_steps):
         color = summary_images.slot_colors(num_steps)[t]
         only = np.broadcast_to(np.arange(num_steps) == t, [num_scenes, num_steps])
-        windows = draw_boxes(images, steps["place"], only).numpy()
+        windows = summary_images.draw_windows(images, steps["place"], only).numpy()
         for b in range(num_scenes):
             patches = (steps[name][b, t, ..., None] for name in ("attended", "patches"))
             for i, tile in enumerate((windows[b], *patches, so_far[b, t])):

@@ -1,17 +1,16 @@
-"""AIR's networks: the recurrent one that looks at the whole picture, and those of a patch."""
+"""AIR's networks: the recurrent one that looks at the whole image, and those of a patch."""
 
 import sonnet as snt
 import tensorflow as tf
 
-from iodine.modules.networks import MLP, mixed_precision
+from iodine.modules.networks import MLP, lstm_update, mixed_precision
 
 
 class RecurrentNet(snt.Module):
-    """An LSTM over the picture and what was inferred last, and an MLP on its state.
+    """An LSTM over the image and what was inferred last, and an MLP on its state.
 
-    i, g, f, o = picture·w_image + last·w_last + h·w_hidden + b; c' = σ(f + 1)·c + σ(i)·tanh(g);
-    h' = σ(o)·tanh(c'). The picture is the same at each step, and by far the largest input: its
-    product is `look`'s, once for all steps.
+    i, g, f, o = image·w_image + last·w_last + h·w_hidden + b, then `lstm_update`. The image is the
+    same at each step, and by far the largest input: its product is `look`'s, once for all steps.
 
     Args:
       num_outputs: size of the output.
@@ -30,12 +29,13 @@ class RecurrentNet(snt.Module):
         self.mlp = MLP([hidden_size, num_outputs], activation="relu")
 
     def initial_state(self, batch_size):
-        """(h, c) before the first step, zeros [batch_size, lstm_size] each."""
-        return (tf.zeros([batch_size, self.lstm_size]),) * 2
+        """All-zero `snt.LSTMState` before the first step, [batch_size, lstm_size] each."""
+        zeros = tf.zeros([batch_size, self.lstm_size])
+        return snt.LSTMState(hidden=zeros, cell=zeros)
 
     @mixed_precision
     def look(self, image):
-        """The picture's part in the gates, [B, H·W] -> [B, 4·lstm_size]."""
+        """The image's part in the gates, [B, H·W] -> [B, 4·lstm_size]."""
         return self.image_gates(image)
 
     @mixed_precision
@@ -48,17 +48,14 @@ class RecurrentNet(snt.Module):
         Args:
           seen: what `look` returned, [B, 4·lstm_size].
           last: what was inferred in the step before, [B, I].
-          state: (h, c).
+          state: `snt.LSTMState`.
 
         Returns:
           (outputs [B, num_outputs], next state).
         """
-        hidden, cell = state
-        gates = seen + self._other_gates(tf.concat([last, hidden], axis=-1))
-        i, g, f, o = tf.split(gates, 4, axis=-1)
-        cell = tf.sigmoid(f + 1.0) * cell + tf.sigmoid(i) * tf.tanh(g)
-        hidden = tf.sigmoid(o) * tf.tanh(cell)
-        return self.mlp(hidden), (hidden, cell)
+        gates = seen + self._other_gates(tf.concat([last, state.hidden], axis=-1))
+        state = lstm_update(gates, state.cell)
+        return self.mlp(state.hidden), state
 
 
 class PatchDecoder(snt.Module):
