@@ -282,9 +282,9 @@ class Model(snt.Module, abc.ABC):
           noise: as for `encode`.
 
         Returns:
-          (loss [], scalars {name: []}, the states of `infer`). The scalars are loss/total,
-          loss/slots (without the regressor's), those of `loss`, the last state's metrics as
-          loss/mse, loss/ari and loss/ari_nobg, factor/loss and factor/NAME.
+          (loss [], scalars {name: []}, the states of `infer`). The scalars are loss/total, those of
+          `loss`, the last state's metrics as loss/mse, loss/ari and loss/ari_nobg, factor/loss and
+          factor/NAME, and, where `PRINTED` names it, loss/slots, without the regressor's.
 
         Raises:
           UserError: as `images`, and if the data lacks a factor that is regressed.
@@ -296,7 +296,8 @@ class Model(snt.Module, abc.ABC):
         total, scalars = self.loss(states)
         for name, value in self.metrics(data, last, t).items():
             scalars[f"loss/{name}"] = tf.reduce_mean(value)
-        scalars["loss/slots"] = total
+        if any(scalar == "loss/slots" for _, scalar in self.PRINTED.values()):
+            scalars["loss/slots"] = total
         factors = self.regress_factors(data, last, t)
         if factors is not None:
             total += factors["loss"]

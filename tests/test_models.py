@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from iodine.main import build, get_config
+from iodine.main import build, build_parts, get_config, load_model
 from iodine.train import devices
 from iodine.train.learner import Learner, Progress
 from tests.helpers import tiny
@@ -184,6 +184,16 @@ def test_a_saved_model_encodes_and_decodes_any_number_of_scenes(name, parts, tmp
         if hasattr(model, "decode"):
             recons = model.decode(slots)["recons"]
             np.testing.assert_allclose(loaded.decode(slots), recons, rtol=1e-3, atol=1e-4)
+
+
+def test_a_model_is_built_with_the_background_of_its_data():
+    config = get_config("objects_room")
+    dataset, model, _ = build_parts(
+        config["data"], config["model"], config["optimizer"], allow_constructors=[]
+    )
+    assert dataset.num_background == model.num_background == 4
+    model, dataset, _ = load_model("objects_room_fast")
+    assert dataset.num_background == model.num_background == 4
 
 
 def test_a_scene_gives_the_same_in_a_batch_of_any_size(name):

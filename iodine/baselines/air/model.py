@@ -9,7 +9,7 @@ black background, which has no latents, and the N objects.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -385,7 +385,7 @@ class AIR(Model):
         bound = tf.reduce_logsumexp(weights, axis=[0, 2]) - np.log(self.bound_draws)
         return {"iwae": bound[:, None]}
 
-    def figures(self, info):
+    def figures(self, info: Mapping[str, Any]) -> list[tuple]:
         """Counts, attention, traversals and samples, see `iodine.baselines.air.figures`."""
         from iodine.baselines.air import figures  # Of matplotlib, which training does without.
 
