@@ -170,12 +170,12 @@ def check_stages(config, config_of):
 @ex.main
 def main(strategy, continue_run, gpu_memory_growth, _config, _run):
     """Trains a model."""
-    from iodine.train import devices, run
+    from iodine.train import devices, run, workers
 
     devices.set_memory_growth(gpu_memory_growth)
-    if _run._id is None and not continue_run:
-        _run.run_logger.warning("No observer gives this run an id, so its directory ends in _1")
     strategy = devices.create_strategy(strategy)
+    if _run._id is None and not continue_run and workers.is_chief(strategy):
+        _run.run_logger.warning("No observer gives this run an id, so its directory ends in _1")
     with devices.replica_local_variables(strategy):
         # A mistake in the config, that of a late stage too, shows before anything is made.
         dataset, *_ = build_parts()

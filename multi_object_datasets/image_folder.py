@@ -57,7 +57,8 @@ class PictureFolder(NamedTuple):
         number = 0
         files = [file for file in self._files() if not image_files.is_mask(file)]
         # disable=None: a bar on a terminal only.
-        for file in tqdm.tqdm(files, progress, disable=None if progress else True):
+        disable = None if progress and sys.stderr is not None else True
+        for file in tqdm.tqdm(files, progress, disable=disable):
             try:
                 yield self._scene(file, masks, num_entities)
                 number += 1

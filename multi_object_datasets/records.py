@@ -11,6 +11,7 @@ end mark and checksum. (Of a file without compression nobody can tell.)
 
 import os
 import struct
+import sys
 import zlib
 
 import google_crc32c
@@ -61,7 +62,8 @@ def read_records(path, read_buffer_size=None, progress=None):
                 desc=progress,
                 unit="B",
                 unit_scale=True,
-                disable=True if progress is None else None,  # None: no bar unless on a terminal.
+                # None: no bar unless on a terminal.
+                disable=True if progress is None or sys.stderr is None else None,
             ) as bar,
         ):
             stream = _open_stream(file, read_buffer_size or _CHUNK, bar.update)
