@@ -33,12 +33,12 @@ ex = CommandLineExperiment("iodine")
 @ex.main
 def main(_config, _run):
     """Trains a model."""
-    from iodine.train import devices, run
+    from iodine.train import devices, run, workers
 
     devices.set_memory_growth(_config["gpu_memory_growth"])
-    if _run._id is None and not _config["continue_run"]:
-        _run.run_logger.warning("No observer gives this run an id, so its directory ends in _1")
     strategy = devices.create_strategy(_config["strategy"])
+    if _run._id is None and not _config["continue_run"] and workers.is_chief(strategy):
+        _run.run_logger.warning("No observer gives this run an id, so its directory ends in _1")
     with devices.replica_local_variables(strategy):
         # A mistake in the config shows before anything is made.
         dataset, *_ = build_parts(_config)
