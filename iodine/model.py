@@ -43,8 +43,8 @@ class Model(snt.Module, abc.ABC):
       max_gradient_norm: what the gradients' joint norm is clipped to, None for no clipping.
       PRINTED: {name of the mean that is logged: (its label, scalar of `__call__`)} of the figures
         that the loop prints, where the scalar is there.
-      METRICS: {name in `eval`'s metrics and losses, or of a measure that `evaluate` takes of its
-        masks: how plots and tables call it}, in their order.
+      METRICS: names of its metrics in the table of `iodine.evaluate.metrics`, in the order in which
+        tables and plots show them.
     """
 
     num_background = 1
@@ -53,21 +53,21 @@ class Model(snt.Module, abc.ABC):
     image_shape = None
     max_gradient_norm = 5.0
     PRINTED: ClassVar = {"loss": ("Loss", "loss/total"), "ari": ("ARI-nobg", "loss/ari_nobg")}
-    METRICS: ClassVar = {
-        "ari": "ARI",
-        "ari_nobg": "foreground ARI",
-        "miou": "mIoU",
-        "miou_nobg": "foreground mIoU",
-        "mbo": "mBO",
-        "mbo_nobg": "foreground mBO",
-        "sc": "SC",
-        "sc_nobg": "foreground SC",
-        "msc": "mSC",
-        "msc_nobg": "foreground mSC",
-        "mse": "MSE",
-        "recons": "−log p(x|z) [nats]",
-        "kl": "Σ KL [nats]",
-    }
+    METRICS: ClassVar = (
+        "ari",
+        "ari_nobg",
+        "miou",
+        "miou_nobg",
+        "mbo",
+        "mbo_nobg",
+        "sc",
+        "sc_nobg",
+        "msc",
+        "msc_nobg",
+        "mse",
+        "recons",
+        "kl",
+    )
 
     @abc.abstractmethod
     def initialize(self, image_shape):
@@ -205,7 +205,8 @@ class Model(snt.Module, abc.ABC):
           pred_mask: [B, K, H, W, 1].
 
         Returns:
-          {mse, ari, ari_nobg}, each [B]; no ARI without true masks.
+          {mse, ari, ari_nobg}, each [B]; no ARI without true masks. An ARI is NaN for a scene of
+          which no pixel counts: the foreground's for one without an object.
         """
         metrics = {"mse": tf.reduce_mean(tf.square(recons - image), axis=[1, 2, 3, 4])}
         if true_mask is None:
@@ -216,10 +217,15 @@ class Model(snt.Module, abc.ABC):
             return tf.transpose(tf.reshape(mask, [*mask.shape[:2], -1]), [0, 2, 1])
 
         true_groups, pred_groups = points(true_mask), points(pred_mask)
-        metrics["ari"] = adjusted_rand_index(true_groups, pred_groups)
+
+        def ari(groups):
+            # As published it is 1 where nothing is to be told apart, which nobody has earned.
+            counts = tf.reduce_any(groups > 0, axis=[1, 2])
+            return tf.where(counts, adjusted_rand_index(groups, pred_groups), float("nan"))
+
+        metrics["ari"] = ari(true_groups)
         # The paper's figure leaves the background's pixels out.
-        objects = true_groups[..., self.num_background :]
-        metrics["ari_nobg"] = adjusted_rand_index(objects, pred_groups)
+        metrics["ari_nobg"] = ari(true_groups[..., self.num_background :])
         return metrics
 
 
@@ -230,6 +236,22 @@ def with_ground_truth(data):
         given["true_mask"] = data["mask"]
     given |= {name: data[name] for name in ("visibility", "factors") if name in data}
     return given
+
+
+def metric_scalars(metrics):
+    """Scalars of what `Model.image_metrics` returned, {loss/NAME: mean over scenes}.
+
+    An ARI's leaves out the scenes where it is undefined, and is NaN if it is so for all.
+    """
+
+    def mean(name, values):
+        if not name.startswith("ari"):  # A NaN elsewhere is a scene that broke, and is to be seen.
+            return tf.reduce_mean(values)
+        defined = tf.logical_not(tf.math.is_nan(values))
+        total = tf.reduce_sum(tf.where(defined, values, 0.0))
+        return total / tf.reduce_sum(tf.cast(defined, values.dtype))
+
+    return {f"loss/{name}": mean(name, values) for name, values in metrics.items()}
 
 
 def factor_scalars(factors):

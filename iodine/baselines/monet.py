@@ -50,7 +50,7 @@ class MONet(SlotModel):
       UserError: for a value that is none of these.
     """
 
-    METRICS: ClassVar = {**Model.METRICS, "mask_kl": "KL of masks [nats]"}
+    METRICS: ClassVar = (*Model.METRICS, "mask_kl")
     max_gradient_norm = None  # as published
     has_one_size = True  # of what the MLPs of attention and encoder take
 

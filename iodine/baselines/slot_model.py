@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from iodine.errors import UserError, did_you_mean, size
 from iodine.figures import summary_images
-from iodine.model import Model, factor_scalars, stack_factors, with_ground_truth
+from iodine.model import Model, factor_scalars, metric_scalars, stack_factors, with_ground_truth
 from iodine.modules.inference import PRECISIONS
 
 OUTPUTS = ("recons", "pred_mask", "pred_mask_logits", "components")
@@ -135,10 +135,11 @@ class SlotModel(Model):
         noise = self.draw_noise(image.shape[0]) if noise is None else noise
         states = self.infer(image, noise, is_training=True)
         last, total = states[-1], tf.reduce_mean(self.total(states))
-        values = {**last["losses"], **self._metrics(data, last)}
-        if "kl" in values:
-            values["kl"] = tf.reduce_sum(values["kl"], axis=1)
-        scalars = {f"loss/{name}": tf.reduce_mean(value) for name, value in values.items()}
+        losses = dict(last["losses"])
+        if "kl" in losses:
+            losses["kl"] = tf.reduce_sum(losses["kl"], axis=1)
+        scalars = {f"loss/{name}": tf.reduce_mean(value) for name, value in losses.items()}
+        scalars |= metric_scalars(self._metrics(data, last))
         scalars["loss/slots"] = total
         factors = self.regress_factors(data, _true_mask(data), last["z"], last["pred_mask"])
         if factors is not None:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from iodine import errors
 from iodine.figures import summary_images
-from iodine.model import Model, with_ground_truth
+from iodine.model import Model, metric_scalars, with_ground_truth
 from iodine.modules.inference import PRECISIONS
 from iodine.modules.networks import MLP
 
@@ -158,8 +158,7 @@ class VAE(Model):
         inferred = self.infer(data, noise)
         recons, kl, total = self._losses(inferred)
         scalars = {"loss/total": total, "loss/recons": recons, "loss/kl": kl}
-        for name, value in self._metrics(data, inferred).items():
-            scalars[f"loss/{name}"] = tf.reduce_mean(value)
+        scalars |= metric_scalars(self._metrics(data, inferred))
         return total, scalars, inferred
 
     def eval(self, data, noise=None):

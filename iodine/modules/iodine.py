@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from iodine import errors
 from iodine.figures import summary_images
-from iodine.model import factor_scalars, stack_factors, with_ground_truth
+from iodine.model import factor_scalars, metric_scalars, stack_factors, with_ground_truth
 from iodine.modules.distribution import LocScaleDistribution, MaskedOutput
 from iodine.modules.inference import PRECISIONS, IterativeInference
 from iodine.modules.refinement_inputs import (
@@ -214,8 +214,7 @@ class IODINE(IterativeInference):
                 [tf.reduce_mean(tf.reduce_sum(step["kl"], axis=1)) for step in iterations]
             ),
         }
-        for name, value in self._metrics(data, iterations[-1], self.num_iters).items():
-            scalars[f"loss/{name}"] = tf.reduce_mean(value)
+        scalars |= metric_scalars(self._metrics(data, iterations[-1], self.num_iters))
         factors = self._regress_factors(data, iterations[-1], self.num_iters)
         if factors is not None:
             total += factors["loss"]

@@ -20,7 +20,7 @@ from iodine.baselines.air.pixels import PIXELS
 from iodine.baselines.air.spatial_transformer import PLACE
 from iodine.errors import UserError, did_you_mean
 from iodine.figures import summary_images
-from iodine.model import Model, with_ground_truth
+from iodine.model import Model, metric_scalars, with_ground_truth
 from iodine.modules.inference import PRECISIONS
 from iodine.modules.networks import MLP
 
@@ -60,12 +60,7 @@ class AIR(AIRInference):
     """
 
     # In the order in which tables show them.
-    METRICS: ClassVar = {
-        "count_accuracy": "count accuracy",
-        "elbo": "ELBO [nats]",
-        "iwae": "log p(x) ≥ [nats]",
-        **Model.METRICS,
-    }
+    METRICS: ClassVar = ("count_accuracy", "elbo", "iwae", *Model.METRICS)
     PRINTED: ClassVar = {
         "loss": ("Loss", "loss/total"),
         "count_accuracy": ("count accuracy", "count/accuracy"),
@@ -166,7 +161,7 @@ class AIR(AIRInference):
         outputs = self._outputs(inferred)
         metrics = self._metrics(data, outputs)
         probs = outputs["count_probs"]
-        scalars |= {f"loss/{name}": tf.reduce_mean(value) for name, value in metrics.items()}
+        scalars |= metric_scalars(metrics)
         if "loss/count_accuracy" in scalars:
             scalars["count/accuracy"] = scalars.pop("loss/count_accuracy")
         counts = tf.range(self.num_steps + 1, dtype=tf.float32)

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from iodine.figures import summary_images
+from iodine.figures.colors import slot_colors
 
 
 def draw_boxes(pictures, places, there):
@@ -31,9 +32,7 @@ def draw_boxes(pictures, places, there):
     inside = tf.minimum(rows, columns)  # [B, N, H, W]
     outline = tf.cast((inside >= 0) & (inside < 1), tf.float32)
     outline *= tf.cast(there, tf.float32)[:, :, None, None]
-    for color, mask in zip(
-        summary_images.slot_colors(places.shape[1]), tf.unstack(outline, axis=1)
-    ):
+    for color, mask in zip(slot_colors(places.shape[1]), tf.unstack(outline, axis=1)):
         pictures += mask[..., None] * (tf.constant(color, tf.float32) - pictures)
     return pictures
 
