@@ -8,7 +8,8 @@ of a printed page, at its default size.
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from iodine.figures.summary_images import slot_colors
+from iodine.figures.colors import slot_colors
+from iodine.figures.style import default_style
 from iodine.figures.tiles import (
     FONT_SIZE,
     GAP,
@@ -72,10 +73,12 @@ def _score(info, b, t):
     """How good the result of a scene is, for a label."""
     metrics = info["metrics"]
     if "ari_nobg" in metrics:
-        return f"ARI {metrics['ari_nobg'][b, t]:.2f}"
+        ari = metrics["ari_nobg"][b, t]
+        return "no object" if np.isnan(ari) else f"ARI {ari:.2f}"
     return f"MSE\n{metrics['mse'][b, t]:.4f}"
 
 
+@default_style()
 def example_plot(
     info, b=0, t=-1, mask_components=False, size=0.6, column_titles=None, row_labels=None
 ):
@@ -123,6 +126,7 @@ def _column_titles(has_truth, num_slots):
     return titles + [f"slot {k + 1}" for k in range(num_slots)]
 
 
+@default_style()
 def iterations_plot(info, b=0, mask_components=False, size=0.7):
     """A row for each iteration: reconstruction, masks and components.
 
@@ -184,6 +188,7 @@ def _spatial_tile(name, value, ax, title, limits, color):
         show_mat(value[..., :1], ax, *limits, cmap, color, title=title)
 
 
+@default_style()
 def inputs_plot(info, b=0, t=-1, size=0.6):
     """The inputs of the refinement network that led to iteration t, a row for each slot.
 
@@ -262,6 +267,7 @@ def inputs_plot(info, b=0, t=-1, size=0.6):
 # ---------------------------------------------------------------- several models, and samples
 
 
+@default_style()
 def comparison_plot(infos, names, scenes, size=0.6):
     """Decompositions of the same scenes by several models, a row for each model below each scene.
 
@@ -303,6 +309,7 @@ def comparison_plot(infos, names, scenes, size=0.6):
     return figure
 
 
+@default_style()
 def samples_plot(recons, masks, columns=8, size=0.78, label="samples"):
     """Decoded scenes such as draws from the prior, the masks below each.
 
