@@ -1,5 +1,6 @@
 """How the command line takes what users say: their values checked, their mistakes in one line."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -56,7 +57,9 @@ class CommandLineExperiment(Experiment):
         os.environ.setdefault("MPLBACKEND", "agg")  # Commands draw files and open no window.
         try:
             updates = checked_updates(updates, default_config(self, named_configs))
-            return super().run(command, updates, named_configs, **kwargs)
+            is_training = command == self.default_command  # It goes on without a reader.
+            with contextlib.nullcontext() if is_training else terminal.reader_may_leave():
+                return super().run(command, updates, named_configs, **kwargs)
         except ConfigAddedError as error:
             sys.exit(f"error: {unknown_key(error)}")
         except (UserError, DatasetError) as error:
