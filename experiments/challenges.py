@@ -10,9 +10,9 @@ by shape alone, with some mistakes, and textured MNIST is not taken apart.
 
 import numpy as np
 
-from experiments import experiment, panels
-from iodine.evaluate import evaluation, visualization
-from iodine.figures import decompositions
+from experiments import experiment
+from iodine.evaluate import metrics, visualization
+from iodine.figures import curves, decompositions
 
 METRICS = ("ari_nobg", "ari", "mse")
 NUM_SHOWN = 6  # scenes in the picture
@@ -25,11 +25,11 @@ def measure(lab):
       lab: the `Experiment`.
 
     Returns:
-      {"config": its name, "seeds": list of {metric: as `mean_and_stderr`}}. With one object in a
-      scene, the foreground ARI says nothing, and the ARI counts.
+      {"config": its name, "seeds": list of {metric: as `metrics.mean_and_stderr`}}. With one object
+      in a scene, the foreground ARI says nothing, and the ARI counts.
     """
     runs = lab.train_or_take({"full": {}})["full"]
-    seeds = [evaluation.summarize(run.score(), METRICS) for run in runs]
+    seeds = [metrics.summarize(run.score(), METRICS) for run in runs]
     model, dataset = runs[0].load()
     batch = next(dataset("test").as_numpy_iterator())
     info = visualization.run_model(model, batch, seed=0)
@@ -47,13 +47,13 @@ def draw(figures):
     Returns:
       `matplotlib.figure.Figure`.
     """
-    metrics = [name for name in METRICS if name in figures["seeds"][0]]
-    figure, axes = panels.panels(metrics, "refinements")
-    for ax, metric in zip(axes, metrics):
+    names = [name for name in METRICS if name in figures["seeds"][0]]
+    figure, axes = experiment.metric_panels(names, "refinements")
+    for ax, name in zip(axes, names):
         for number, seed in enumerate(figures["seeds"]):
-            curve = np.array(seed[metric]["per_iteration"])
+            curve = np.array(seed[name]["per_iteration"], float)
             ax.plot(range(len(curve)), curve, color="C0", label=figures["config"] * (number == 0))
-    panels.legend(figure, axes[0])
+    curves.legend(figure, axes)
     return figure
 
 

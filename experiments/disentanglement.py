@@ -10,11 +10,11 @@ single object's latents.
 
 import numpy as np
 
-from experiments import experiment, panels
+from experiments import experiment
 from experiments.larger import data_name
 from iodine.errors import UserError
 from iodine.evaluate import visualization
-from iodine.figures import latents
+from iodine.figures import curves, latents
 from multi_object_datasets import generate
 
 NUM_SINGLE = 30000  # scenes of one ball to train on
@@ -75,11 +75,11 @@ def draw(figures):
     Returns:
       `matplotlib.figure.Figure`.
     """
-    figure, (ax,) = panels.panels(["KL of each latent [nats]"], "latents, by their KL", height=2.4)
+    figure, (ax,) = curves.panels(["KL of each latent [nats]"], "latents, by their KL", height=2.7)
     for name, entry in figures.items():
         label = f"{name}: {entry['active']} of {ACTIVE} nats or more"
         ax.plot(range(1, 1 + len(entry["kl"])), entry["kl"], ".-", linewidth=1, label=label)
-    panels.legend(figure, ax)
+    curves.legend(figure, [ax])
     return figure
 
 

@@ -5,7 +5,6 @@ figures for JSON; `draw(figures)` makes a picture of these alone. Runs of one na
 experiments that write to the same directory.
 """
 
-import json
 import os
 import pathlib
 import shlex
@@ -13,7 +12,6 @@ import sys
 import time
 
 import tensorflow as tf
-from matplotlib import pyplot as plt
 from sacred.arg_parser import get_config_updates
 from sacred.utils import iterate_flattened
 
@@ -21,6 +19,10 @@ from experiments.run import Run
 from iodine import checkpoints, startup
 from iodine.config import get_config
 from iodine.errors import UserError
+from iodine.evaluate import metrics, result_files
+from iodine.figures import curves
+from iodine.figures.style import default_style, render_png
+from iodine.train.run import differences_from
 from multi_object_datasets.arguments import Parser
 from multi_object_datasets.cpus import available_cpus
 from multi_object_datasets.errors import DatasetError
@@ -84,11 +86,12 @@ class Experiment:
     def shipped(self):
         """The trained model in the config's checkpoint_dir, as a list of one `Run`.
 
-        An empty list if there is none, or if seeds or the number of training steps were chosen.
+        An empty list if there is none, if seeds or the number of training steps were chosen, or if
+        the updates change what a model is or is trained on.
         """
         directory = pathlib.Path(self.get_config()["checkpoint_dir"])
         chosen = "stop_after_steps" in self.updates or self.seeds != [0]
-        if chosen:
+        if chosen or differences_from(get_config(self.config), self.get_config()):
             return []
         if not checkpoints.checkpoints_in(str(directory)):
             print(f"{directory} has no trained model: one is trained now", flush=True)
@@ -140,16 +143,16 @@ class Experiment:
         self._save(figure, f"{self.name}-{name}.png")
 
     def _save(self, figure, file_name):
-        figure.savefig(self.out / file_name)
-        plt.close(figure)
+        (self.out / file_name).write_bytes(render_png(figure))
 
     def write(self, figures, figure):
         """Writes NAME.json, the figures and how they came about, and NAME.png.
 
         Args:
-          figures: for JSON.
+          figures: for JSON; numbers that are NaN or infinite become None, and are counted.
           figure: `matplotlib.figure.Figure`.
         """
+        figures, not_finite = result_files.for_json(figures)
         record = {
             "command": f"python -m experiments.{self.name} {shlex.join(self.words)}".strip(),
             "hardware": hardware(),
@@ -157,14 +160,24 @@ class Experiment:
             "steps": {run.name: run.last_step for run in self.runs},
             "seeds": self.seeds,
             "num_images": self.get_config()["eval_images"],
+            "num_not_finite": not_finite,
             "figures": figures,
         }
         path = self.out / f"{self.name}.json"
-        temporary = path.with_suffix(".json.part")
-        temporary.write_text(json.dumps(record, indent=1) + "\n")
-        os.replace(temporary, path)
+        result_files.write_json(path, record)
         self._save(figure, f"{self.name}.png")
         print(f"wrote {path} and {self.name}.png")
+
+
+def metric_panels(names, x_label, columns=4, height=2.2):
+    """As `curves.panels`, one for each of some metrics, with its label and its limits."""
+    named = metrics.named(names)
+    labels = [metric.label for metric in named.values()]
+    figure, axes = curves.panels(labels, x_label, columns, height)
+    for ax, metric in zip(axes, named.values()):
+        if metric.limits:
+            curves.fit_axis(ax, metric.limits)
+    return figure, axes
 
 
 def hardware():
@@ -214,8 +227,9 @@ def main(name, doc, measure, draw, config="demo", steps=None):
         if "--out" in words:
             del words[words.index("--out") : words.index("--out") + 2]
         experiment = Experiment(name, args.config, updates, args.seeds, args.out, words)
-        figures = measure(experiment)
-        experiment.write(figures, draw(figures))
+        with startup.reader_may_leave(), default_style():
+            figures = measure(experiment)
+            experiment.write(figures, draw(figures))
     except (UserError, DatasetError) as error:
         sys.exit(f"error: {error}")
     except OSError as error:

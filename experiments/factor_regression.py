@@ -11,10 +11,10 @@ latent of a whole scene does not, and the deconvolutional decoder is in between.
 
 import numpy as np
 
-from experiments import experiment, panels
+from experiments import experiment
 from iodine.errors import UserError
 from iodine.evaluate import evaluation, factors, prediction, visualization
-from iodine.figures import decompositions
+from iodine.figures import curves, decompositions
 from iodine.figures.tiles import FONT_SIZE
 from iodine.main import build
 
@@ -82,7 +82,8 @@ def measure(lab):
       lab: the `Experiment`.
 
     Returns:
-      {model: list for the seeds of {"factors": {name: score}, metric: as `mean_and_stderr`}}.
+      {model: list for the seeds of {"factors": {name: score}, metric: as
+      `metrics.mean_and_stderr`}}.
 
     Raises:
       UserError: if the config's model regresses no factors.
@@ -126,16 +127,16 @@ def draw(figures):
       `matplotlib.figure.Figure`.
     """
     factors = list(next(iter(figures.values()))[0]["factors"])
-    figure, (ax,) = panels.panels(["accuracy of shapes and the like, else R²"], "")
+    figure, (ax,) = curves.panels(["accuracy of shapes and the like, else R²"], "", height=2.2)
     for number, (name, seeds) in enumerate(figures.items()):
-        scores = np.array([[seed["factors"][f] for f in factors] for seed in seeds])
+        scores = np.array([[seed["factors"][f] for f in factors] for seed in seeds], float)
         places = np.arange(len(factors)) + 0.27 * (number - 1)
         ax.bar(places, scores.mean(axis=0), 0.25, color=f"C{number}", alpha=0.6, label=name)
         for score in scores:
             ax.plot(places, score, ".", color=f"C{number}", markersize=4)
     ax.set_xticks(range(len(factors)), factors, fontsize=FONT_SIZE)
     ax.set_ylim(min(0, ax.get_ylim()[0]), 1.05)
-    panels.legend(figure, ax)
+    curves.legend(figure, [ax])
     return figure
 
 

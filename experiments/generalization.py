@@ -9,10 +9,10 @@ without it. The paper: both kinds of scenes are taken apart as well as those of 
 
 import numpy as np
 
-from experiments import experiment, panels
+from experiments import experiment
 from experiments.larger import combination, larger_scenes
-from iodine.evaluate import evaluation, visualization
-from iodine.figures import decompositions
+from iodine.evaluate import metrics, visualization
+from iodine.figures import curves, decompositions
 
 METRICS = ("ari_nobg", "mse")
 NUM_SHOWN = 3  # scenes of each kind
@@ -45,7 +45,7 @@ def of_scenes(scores, kept):
       kept: bool [N].
     """
     kept_scores = {name: scores[name][kept] for name in METRICS}
-    return {**evaluation.summarize(kept_scores, METRICS), "num_scenes": int(kept.sum())}
+    return {**metrics.summarize(kept_scores, METRICS), "num_scenes": int(kept.sum())}
 
 
 def measure(lab):
@@ -68,8 +68,7 @@ def measure(lab):
         f"larger, {more_slots} slots": larger,
     }
     objects = {
-        kind: evaluation.summarize(full.score(**updates), METRICS)
-        for kind, updates in kinds.items()
+        kind: metrics.summarize(full.score(**updates), METRICS) for kind, updates in kinds.items()
     }
     _, data = full.load()
     with_it = has_combination(data, leave_out)
@@ -122,14 +121,14 @@ def draw(figures):
     bars = dict(figures["objects"])
     for training, tests in figures["combination"].items():
         bars |= {f"{training} in training, {test} it": entry for test, entry in tests.items()}
-    figure, axes = panels.panels(METRICS, "")
+    figure, axes = experiment.metric_panels(METRICS, "")
     for ax, metric in zip(axes, METRICS):
         for number, (label, entry) in enumerate(bars.items()):
             if metric in entry:
-                mean, stderr = entry[metric]["mean"], entry[metric]["stderr"]
+                mean, stderr = np.array([entry[metric]["mean"], entry[metric]["stderr"]], float)
                 ax.bar(number, mean, yerr=stderr, color=f"C{number}", label=label)
         ax.set_xticks([])
-    panels.legend(figure, axes[0], columns=3)
+    curves.legend(figure, axes, columns=3)
     return figure
 
 

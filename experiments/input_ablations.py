@@ -9,7 +9,9 @@ show how much runs differ by chance.
 
 import numpy as np
 
-from experiments import experiment, panels
+from experiments import experiment
+from iodine.evaluate import metrics
+from iodine.figures import curves
 from iodine.modules.refinement_inputs import ALL_INPUTS
 
 CONSTANT = ("capacity", "flat_capacity")
@@ -21,7 +23,8 @@ SCALARS = {
     "mse": "loss/mse",
     "kl": "loss/kl",
 }
-TITLES = {"kl": "KL of all iterations [nats]"}
+TITLES = {"loss": "loss [nats]", "kl": "KL of all iterations [nats]"}
+METRICS = ("ari_nobg", "mse", "recons", "kl")  # on held-out scenes
 SMOOTHED = 5  # logged values in a mean
 
 
@@ -61,16 +64,18 @@ def measure(lab, left_out=LEFT_OUT):
       left_out: {label: names of the inputs that a run goes without}.
 
     Returns:
-      {label: {"curves": as `mean_curves`, "held_out": {metric: mean over scenes and seeds}}}.
+      {label: {"curves": as `mean_curves`, "held_out": {metric: mean over scenes and seeds},
+      "num_undefined": {metric: scenes of all seeds that are in no mean}}}.
     """
     figures = {}
     for label, runs in lab.train(variants(left_out)).items():
-        scores = [run.score() for run in runs]
+        seeds = [metrics.summarize(run.score(), METRICS) for run in runs]
+        means = {name: np.array([seed[name]["mean"] for seed in seeds], float) for name in METRICS}
         figures[label] = {
             "curves": mean_curves(runs),
-            "held_out": {
-                name: float(np.mean([np.nanmean(score[name][:, -1]) for score in scores]))
-                for name in ("ari_nobg", "mse", "recons", "kl")
+            "held_out": {name: float(np.mean(values)) for name, values in means.items()},
+            "num_undefined": {
+                name: sum(seed[name]["num_undefined"] for seed in seeds) for name in METRICS
             },
         }
     return figures
@@ -90,15 +95,15 @@ def draw(figures):
     Returns:
       `matplotlib.figure.Figure`.
     """
-    titles = [TITLES.get(name, name) for name in SCALARS]
-    figure, axes = panels.panels(titles, "step", columns=2, height=2.4)
+    titles = [TITLES.get(name) or metrics.METRICS[name].label for name in SCALARS]
+    figure, axes = curves.panels(titles, "step", columns=2, height=2.6)
     for ax, name in zip(axes, SCALARS):
         for number, (label, entry) in enumerate(figures.items()):
-            curve = entry["curves"][name]
+            curve = entry["curves"][name]  # Where ARI is undefined in a batch, None or NaN.
             color = "black" if label == "full" else f"C{(number - 1) % 10}"
             ax.plot(
                 curve["steps"],
-                smooth(curve["values"]),
+                smooth(np.array(curve["values"], float)),
                 color=color,
                 linestyle="--" if number > 10 else "-",
                 linewidth=1.6 if label == "full" else 0.9,
@@ -107,7 +112,7 @@ def draw(figures):
             )
         if name == "mse":
             ax.set_yscale("log")
-    panels.legend(figure, axes[0], columns=5)
+    curves.legend(figure, axes, columns=5)
     return figure
 
 

@@ -7,13 +7,17 @@ paper: models that were trained with few go on improving beyond these, those tha
 more are better and stay so.
 """
 
+import warnings
+
 import numpy as np
 
-from experiments import experiment, panels
+from experiments import experiment
+from iodine.figures import curves
 
 TRAINED_WITH = (1, 2, 4, 6)
 RUN_WITH = 15
 METRICS = ("ari_nobg", "mse", "kl")
+QUARTILES = ("lower", "median", "upper")
 
 
 def quartiles(values):
@@ -23,12 +27,19 @@ def quartiles(values):
       values: [N, T], infinite where a model runs away.
 
     Returns:
-      {"lower", "median", "upper"}, each a list of T numbers, None for one that is infinite.
+      {"lower", "median", "upper": a list of T numbers each, None for one that is infinite or where
+      no scene is left; "num_undefined": scenes left out, for each of the T; "num_scenes": N}.
     """
+    undefined = np.isnan(values).sum(axis=0)
     # Without interpolation, which makes nothing of infinities.
-    found = np.nanpercentile(values, [25, 50, 75], axis=0, method="inverted_cdf").astype(object)
-    found[~np.isfinite(found.astype(float))] = None
-    return dict(zip(("lower", "median", "upper"), found.tolist()))
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # where all is NaN
+        found = np.nanpercentile(values, [25, 50, 75], axis=0, method="inverted_cdf")
+    found = np.where(np.isfinite(found), found, None)
+    return {
+        **dict(zip(QUARTILES, found.tolist())),
+        "num_undefined": undefined.tolist(),
+        "num_scenes": len(values),
+    }
 
 
 def measure(lab, trained_with=TRAINED_WITH, run_with=RUN_WITH):
@@ -61,7 +72,8 @@ def measure(lab, trained_with=TRAINED_WITH, run_with=RUN_WITH):
 def draw(figures):
     """Draws medians as lines and the middle half of the scenes as bands.
 
-    A dot is where training ended.
+    A dot is where training ended. The legend says how many scenes are left out at most, of any
+    metric, since it is undefined there.
 
     Args:
       figures: as `measure` returned.
@@ -69,22 +81,23 @@ def draw(figures):
     Returns:
       `matplotlib.figure.Figure`.
     """
-    figure, axes = panels.panels(METRICS, "refinements")
+    figure, axes = experiment.metric_panels(METRICS, "refinements")
     for ax, name in zip(axes, METRICS):
         for number, (num_iters, metrics) in enumerate(figures.items()):
             color = f"C{number}"
-            curve = {
-                quartile: np.array(values, float) for quartile, values in metrics[name].items()
-            }
+            curve = {quartile: np.array(metrics[name][quartile], float) for quartile in QUARTILES}
+            label = f"trained with {num_iters}"
+            if undefined := max(max(metric["num_undefined"]) for metric in metrics.values()):
+                label += f" ({undefined} of {metrics[name]['num_scenes']} undefined)"
             iterations = range(len(curve["median"]))
             ax.fill_between(
                 iterations, curve["lower"], curve["upper"], color=color, alpha=0.15, linewidth=0
             )
-            ax.plot(iterations, curve["median"], color=color, label=f"trained with {num_iters}")
+            ax.plot(iterations, curve["median"], color=color, label=label)
             ax.plot(int(num_iters), curve["median"][int(num_iters)], "o", color=color, ms=3)
         if name != "ari_nobg":
             ax.set_yscale("log")
-    panels.legend(figure, axes[0])
+    curves.legend(figure, axes, columns=3)
     return figure
 
 

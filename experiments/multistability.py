@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.decomposition import PCA
 
-from experiments import experiment, panels
+from experiments import experiment
 from iodine.evaluate import prediction
-from iodine.figures import decompositions
+from iodine.figures import curves, decompositions
 from iodine.figures.tiles import show_img, show_mask, tile_figure
 from multi_object_datasets import generate
 from multi_object_datasets.generators import tetrominoes
@@ -183,7 +183,7 @@ def draw(figures):
       `matplotlib.figure.Figure`.
     """
     titles = ("draws by decomposition (grey: none valid)", "latents of a scene, two components")
-    figure, (bars, paths) = panels.panels(titles, "ambiguous scene", height=2.8)
+    figure, (bars, paths) = curves.panels(titles, "ambiguous scene", height=3.1)
     order = sorted(figures["scenes"], key=lambda scene: (scene["none"], -max(scene["found"])))
     for place, scene in enumerate(order):
         bottom = 0

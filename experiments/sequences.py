@@ -12,8 +12,9 @@ import tensorflow as tf
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from experiments import experiment, panels
-from iodine.evaluate import visualization
+from experiments import experiment
+from iodine.evaluate import metrics, visualization
+from iodine.figures import curves
 from iodine.figures.summary_images import color_masks
 from iodine.figures.tiles import label_row, show_img, tile_figure
 
@@ -68,20 +69,23 @@ def measure(lab):
       lab: the `Experiment`.
 
     Returns:
-      {"ari_nobg", "mse": mean of each frame's prediction; "copy_mse": of the frame before it as a
-      prediction, from the second frame on; "kept": share of objects that stay in one slot from the
-      first, second, ... frame on, None where there is no object}.
+      {"ari_nobg", "mse": mean of each frame's prediction; "num_undefined": {metric: sequences that
+      the last frame's mean leaves out}; "copy_mse": of the frame before it as a prediction, from
+      the second frame on; "kept": share of objects that stay in one slot from the first, second,
+      ... frame on, None where there is no object}.
     """
     run = lab.train_or_take({"full": {}})["full"][0]
     values = run.score(select)
     model, dataset = run.load()
+    summary = metrics.summarize(values, METRICS)
     overlap = values["overlap"][:, :, model.num_background :]
     kept = [kept_slots(overlap, first) for first in range(overlap.shape[1] - 1)]
     info = visualization.run_model(model, next(dataset("test").as_numpy_iterator()), seed=0)
     lab.write_picture("film", film(info, 0))
     write_gif(info, lab.out / f"{lab.name}.gif")
     return {
-        **{name: np.nanmean(values[name], axis=0).tolist() for name in METRICS},
+        **{name: entry["per_iteration"] for name, entry in summary.items()},
+        "num_undefined": {name: entry["num_undefined"] for name, entry in summary.items()},
         "copy_mse": values["copy_mse"].mean(axis=0).tolist(),
         "kept": [float(share.mean()) if len(share) else None for share in kept],
     }
@@ -127,20 +131,23 @@ def draw(figures):
     Returns:
       `matplotlib.figure.Figure`.
     """
-    titles = ("ari_nobg", "mse", "objects that keep their slot")
-    figure, (ari, mse, kept) = panels.panels(titles, "frame")
+    titles = [metric.label for metric in metrics.named(METRICS).values()]
+    figure, (ari, mse, kept) = curves.panels(
+        [*titles, "objects that keep their slot"], "frame", height=2.2
+    )
     frames = range(1, 1 + len(figures["mse"]))
     for ax in (ari, mse, kept):
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ari.plot(frames, figures["ari_nobg"], color="C0")
-    mse.plot(frames, figures["mse"], color="C0", label="prediction")
+    ari.plot(frames, np.array(figures["ari_nobg"], float), color="C0")
+    curves.fit_axis(ari, metrics.METRICS["ari_nobg"].limits)
+    mse.plot(frames, np.array(figures["mse"], float), color="C0", label="prediction")
     mse.plot(frames[1:], figures["copy_mse"], color="grey", label="the frame before")
     mse.set_yscale("log")
     shares = [np.nan if share is None else share for share in figures["kept"]]
     kept.plot(frames[:-1], shares, color="C0")
     kept.set_xlabel("from this frame on", fontsize=kept.xaxis.label.get_size())
     kept.set_ylim(-0.05, 1.05)
-    panels.legend(figure, mse)
+    curves.legend(figure, [mse])
     return figure
 
 

@@ -7,9 +7,12 @@ more slots on scenes of more objects. The paper: training needs one slot for eac
 background; more than that does not hurt.
 """
 
-from experiments import experiment, panels
+import numpy as np
+
+from experiments import experiment
 from experiments.larger import larger_scenes
-from iodine.evaluate import evaluation
+from iodine.evaluate import metrics
+from iodine.figures import curves
 
 MORE_SLOTS = (-1, 0, 2)  # than the config's
 METRICS = ("ari_nobg", "mse", "kl")
@@ -39,7 +42,7 @@ def measure(lab, more_slots=MORE_SLOTS):
     for more, runs in zip(more_slots, trained.values()):
         figures[str(num_slots + more)] = [
             {
-                size: evaluation.summarize(run.score(**updates), METRICS)
+                size: metrics.summarize(run.score(**updates), METRICS)
                 for size, updates in sizes.items()
             }
             for run in runs
@@ -56,7 +59,7 @@ def draw(figures):
     Returns:
       `matplotlib.figure.Figure`.
     """
-    figure, axes = panels.panels(METRICS, "slots in training")
+    figure, axes = experiment.metric_panels(METRICS, "slots in training")
     for ax, metric in zip(axes, METRICS):
         for color, (size, label) in zip(("C0", "C1"), SIZES.items()):
             points = [
@@ -67,8 +70,8 @@ def draw(figures):
             ]
             ax.errorbar(
                 [slots for slots, _ in points],
-                [entry["mean"] for _, entry in points],
-                [entry["stderr"] for _, entry in points],
+                np.array([entry["mean"] for _, entry in points], float),
+                np.array([entry["stderr"] for _, entry in points], float),
                 fmt="o",
                 color=color,
                 markersize=3,
@@ -76,7 +79,7 @@ def draw(figures):
                 label=label,
             )
         ax.set_xticks([int(slots) for slots in figures])
-    panels.legend(figure, axes[0])
+    curves.legend(figure, axes)
     return figure
 
 

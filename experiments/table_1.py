@@ -10,8 +10,9 @@ import json
 
 import numpy as np
 
-from experiments import experiment, panels
-from iodine.evaluate import evaluation
+from experiments import experiment
+from iodine.evaluate import metrics
+from iodine.figures import curves
 from iodine.figures.tiles import FONT_SIZE
 
 # Mean and standard deviation over five seeds, as the paper gives them.
@@ -38,15 +39,15 @@ def measure(lab):
       lab: the `Experiment`.
 
     Returns:
-      {config: {"seeds": list of {metric: as `mean_and_stderr`}, "mean" and "std" of the foreground
-      ARI over seeds, "paper": (mean, standard deviation) or None}}, with earlier rows.
+      {config: {"seeds": list of {metric: as `metrics.mean_and_stderr`}, "mean" and "std" of the
+      foreground ARI over seeds, "paper": (mean, standard deviation) or None}}, with earlier rows.
     """
     path, rows = lab.out / "table_1.json", {}
     if path.exists():
         rows = json.loads(path.read_text())["figures"]
     runs = lab.train_or_take({"full": {}})["full"]
-    seeds = [evaluation.summarize(run.score(), METRICS) for run in runs]
-    scores = [seed["ari_nobg"]["mean"] for seed in seeds]
+    seeds = [metrics.summarize(run.score(), METRICS) for run in runs]
+    scores = np.array([seed["ari_nobg"]["mean"] for seed in seeds], float)
     rows[lab.config] = {
         "seeds": seeds,
         "mean": float(np.mean(scores)),
@@ -65,12 +66,12 @@ def draw(rows):
     Returns:
       `matplotlib.figure.Figure`.
     """
-    figure, (ax,) = panels.panels([TITLE], "", height=0.6 + 0.3 * len(rows))
+    figure, (ax,) = curves.panels([TITLE], "", height=0.9 + 0.3 * len(rows))
     for place, row in enumerate(rows.values()):
         if row["paper"]:
             mean, std = row["paper"]
             ax.errorbar(mean, place, xerr=std, fmt="|", color="grey")
-        scores = [seed["ari_nobg"]["mean"] for seed in row["seeds"]]
+        scores = np.array([seed["ari_nobg"]["mean"] for seed in row["seeds"]], float)
         ax.plot(scores, [place] * len(scores), "o", color="C0", markersize=4)
     ax.set_yticks(range(len(rows)), rows, fontsize=FONT_SIZE)
     ax.set_ylim(len(rows) - 0.5, -0.5)

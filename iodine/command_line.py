@@ -1,5 +1,6 @@
 """How the command line takes what users say: words resolved, mistakes told in one line."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -95,7 +96,10 @@ class CommandLineExperiment(Experiment):
         if not sys.stdout.isatty():
             _write_without_colors()
         try:
-            return super().run(*args, **kwargs)
+            # Training goes on without a reader.
+            is_training = args[0] == self.default_command
+            with contextlib.nullcontext() if is_training else startup.reader_may_leave():
+                return super().run(*args, **kwargs)
         except (UserError, DatasetError) as error:
             sys.exit(f"error: {error}")
         except ModuleNotFoundError as error:

@@ -1,7 +1,6 @@
 """The command line: `python -m iodine.main [COMMAND] with CONFIG key=value ...`."""
 
 # ruff: noqa: E402
-import json
 import logging
 import os
 import signal
@@ -80,23 +79,20 @@ def evaluate(eval_images, factor_regression, out, seed, _config):
     factor_regression=True also fits linear models of the factors to the latents; a list of
     [name, size, type] says of which.
     """
-    from iodine.evaluate import evaluation
+    from iodine.evaluate import evaluation, result_files
     from iodine.evaluate.factors import choose_regressor
 
-    if out and not os.path.isdir(os.path.dirname(os.path.abspath(out))):
-        raise UserError(f"the directory of out={out} does not exist")
-    if out and os.path.isdir(out):
-        raise UserError(f"out={out} is a directory: name a file in it, out={out}/figures.json")
+    if out:
+        result_files.check_result_path(out)
     opened = restore(_config, for_testing=True)
     model = opened.model
     regressor = choose_regressor(factor_regression, model)
     report = evaluation.evaluate(model, opened.dataset, eval_images, seed, regressor)
-    if out:
-        temporary = f"{out}.part"
-        with open(temporary, "w") as file:
-            json.dump(report, file, indent=1)
-        os.replace(temporary, out)
-    print(evaluation.format_report(report, model.METRICS))
+    try:
+        if out:
+            result_files.write_json(out, report)
+    finally:  # A file that cannot be written does not cost the figures.
+        print(evaluation.format_report(report, model.METRICS))
     return report["ari_nobg"]["mean"] if "ari_nobg" in report else report["mse"]["mean"]
 
 

@@ -19,6 +19,7 @@ import sonnet as snt
 import tensorflow as tf
 
 from iodine import errors
+from iodine.data.images import as_data
 from iodine.figures import summary_images
 from iodine.modules.utils import shape_of
 from multi_object_datasets.segmentation_metrics import adjusted_rand_index
@@ -71,8 +72,8 @@ class Model(snt.Module, abc.ABC):
       fewest_components: the smallest K that makes sense.
       PRINTED: {name of the mean that is logged: (its label, scalar of `__call__`)} of the figures
         that the loop prints, where the scalar is there.
-      METRICS: {name in `eval`'s metrics and losses, or of a measure that `evaluate` takes of its
-        masks: how plots and tables call it}, in their order.
+      METRICS: names of its metrics in the table of `iodine.evaluate.metrics`, in the order in which
+        tables and plots show them.
 
     Raises:
       UserError: if K, Z or the precision is invalid.
@@ -87,21 +88,21 @@ class Model(snt.Module, abc.ABC):
     fewest_components = 1
     # Next to an error of pixels, the regressor's error of positions would hide all.
     PRINTED: ClassVar = {"loss": ("Loss", "loss/slots"), "ari_nobg": ("ARI-nobg", "loss/ari_nobg")}
-    METRICS: ClassVar = {
-        "ari": "ARI",
-        "ari_nobg": "foreground ARI",
-        "miou": "mIoU",
-        "miou_nobg": "foreground mIoU",
-        "mbo": "mBO",
-        "mbo_nobg": "foreground mBO",
-        "sc": "SC",
-        "sc_nobg": "foreground SC",
-        "msc": "mSC",
-        "msc_nobg": "foreground mSC",
-        "mse": "MSE",
-        "recons": "−log p(x|z) [nats]",
-        "kl": "Σ KL [nats]",
-    }
+    METRICS: ClassVar = (
+        "ari",
+        "ari_nobg",
+        "miou",
+        "miou_nobg",
+        "mbo",
+        "mbo_nobg",
+        "sc",
+        "sc_nobg",
+        "msc",
+        "msc_nobg",
+        "mse",
+        "recons",
+        "kl",
+    )
 
     def __init__(
         self,
@@ -169,7 +170,8 @@ class Model(snt.Module, abc.ABC):
 
         Returns:
           {mse, ari, ari_nobg}, each [B]; no ARI without true masks. ari_nobg, the paper's figure,
-          leaves the background's pixels out.
+          leaves the background's pixels out. An ARI is NaN for a scene of which no pixel counts:
+          the foreground's for one without an object.
         """
         image = self.frame(tf.convert_to_tensor(data["image"]), t)
         error = tf.square(state["recons"] - image)
@@ -179,8 +181,8 @@ class Model(snt.Module, abc.ABC):
             return metrics
         true_groups, pred_groups = _points(true_mask), _points(state["pred_mask"])
         objects = true_groups[..., self.num_background :]
-        metrics["ari"] = adjusted_rand_index(true_groups, pred_groups)
-        metrics["ari_nobg"] = adjusted_rand_index(objects, pred_groups)
+        metrics["ari"] = _ari(true_groups, pred_groups)
+        metrics["ari_nobg"] = _ari(objects, pred_groups)
         return metrics
 
     def details(self, data: Data, states: list[State]) -> dict[str, Any]:
@@ -257,7 +259,8 @@ class Model(snt.Module, abc.ABC):
         """Infers the slots of scenes.
 
         Args:
-          data: as in `Model`; the image alone counts. B may be unknown in a `tf.function`.
+          data: as in `Model`, or an image in any form that `iodine.data.images.as_data` takes; the
+            image alone counts. B may be unknown in a `tf.function`.
           noise: standard-normal draws of `noise_shape(B)`. They are drawn anew if None, so that two
             calls differ; zeros stand for the means of what is inferred.
 
@@ -268,7 +271,7 @@ class Model(snt.Module, abc.ABC):
         Raises:
           UserError: as `images`.
         """
-        image = self.images(data)
+        image = self.images(as_data(data, self.image_shape and self.image_shape[-1]))
         noise = self.draw_noise(shape_of(image)[0]) if noise is None else noise
         return self.infer(image, noise)
 
@@ -295,7 +298,7 @@ class Model(snt.Module, abc.ABC):
         last, t = states[-1], len(states) - 1
         total, scalars = self.loss(states)
         for name, value in self.metrics(data, last, t).items():
-            scalars[f"loss/{name}"] = tf.reduce_mean(value)
+            scalars[f"loss/{name}"] = _mean(name, value)
         if any(scalar == "loss/slots" for _, scalar in self.PRINTED.values()):
             scalars["loss/slots"] = total
         factors = self.regress_factors(data, last, t)
@@ -327,6 +330,7 @@ class Model(snt.Module, abc.ABC):
         Raises:
           UserError: as `__call__`.
         """
+        data = as_data(data, self.image_shape and self.image_shape[-1])
         states = self.encode(data, noise)
         total, _ = self.loss(states)
         losses = [{**state["losses"]} for state in states]
@@ -446,6 +450,24 @@ def _points(mask):
     """The groups of each pixel, [B, G, H, W, 1] -> [B, H * W, G], without gradients."""
     mask = tf.stop_gradient(mask)
     return tf.transpose(tf.reshape(mask, [*mask.shape[:2], -1]), [0, 2, 1])
+
+
+def _ari(true_groups, pred_groups):
+    """The adjusted Rand index of [B, points, G]; NaN for scenes of which no point is in a group.
+
+    As published it is 1 there, which nobody has earned.
+    """
+    counts = tf.reduce_any(true_groups > 0, axis=[1, 2])
+    return tf.where(counts, adjusted_rand_index(true_groups, pred_groups), float("nan"))
+
+
+def _mean(name, values):
+    """The mean of a metric over scenes [B]; an ARI's is over those where it is defined."""
+    if not name.startswith("ari"):  # A NaN elsewhere is a scene that broke, and is to be seen.
+        return tf.reduce_mean(values)
+    defined = tf.logical_not(tf.math.is_nan(values))
+    total = tf.reduce_sum(tf.where(defined, values, 0.0))
+    return total / tf.reduce_sum(tf.cast(defined, values.dtype))
 
 
 def _stack(values, axis=1):

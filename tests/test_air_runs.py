@@ -65,6 +65,8 @@ def test_it_is_evaluated_shown_and_exported(files, tmp_path):
     assert figures["num_images"] == np.sum(figures["confusion"]) == 5
     for name in ("count_accuracy", "elbo", "iwae", "mse", "ari_nobg"):
         assert np.isfinite(figures[name]["mean"]) and name in printed
+    empty = sum(figures["confusion"][0])  # scenes without a digit, which earn no foreground ARI
+    assert empty and figures["ari_nobg"]["num_undefined"] == empty
     assert figures["iwae"]["mean"] > figures["elbo"]["mean"]
     run("visualize", *config, f"out={tmp_path}/report")
     pictures = {path.name for path in (tmp_path / "report").iterdir()}

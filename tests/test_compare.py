@@ -8,7 +8,7 @@ from PIL import Image
 
 from iodine import checkpoints, main
 from iodine.errors import UserError
-from iodine.evaluate import compare
+from iodine.evaluate import compare, metrics
 from iodine.figures import curves
 from tests.helpers import tiny
 
@@ -38,8 +38,32 @@ def test_differences_are_paired_image_by_image():
     values = np.array([[1.5], [2.5], [3.0], [6.5]])
     difference = compare.paired_difference(values, others)
     # Images differ much from each other, the models always by the same.
-    assert difference == {"mean": 0.5, "stderr": 0.0, "num_images": 3}
-    assert compare.paired_difference(values, np.full([4, 1], np.nan)) is None
+    assert difference == {"mean": 0.5, "stderr": 0.0, "num_undefined": 1}
+    nothing = compare.paired_difference(values, np.full([4, 1], np.nan))
+    assert nothing == {"mean": None, "stderr": None, "num_undefined": 4}
+    # Both infinite in one scene, one in another.
+    runaway = np.array([[np.inf], [np.inf], [0.0], [0.0]])
+    difference = compare.paired_difference(np.array([[np.inf], [1.0], [1.0], [1.0]]), runaway)
+    assert difference == {"mean": None, "stderr": None, "num_undefined": 1, "num_infinite": 1}
+
+
+class Halves:
+    """As much of a model as a comparison's figures need."""
+
+    METRICS = ("ari_nobg", "mse")
+
+
+def test_scenes_that_a_mean_leaves_out_are_counted_in_the_table_and_in_the_file():
+    ari, infinite = np.array([[1.0], [np.nan], [0.5]]), np.array([[1.0], [np.inf], [2.0]])
+    values = [{"ari_nobg": ari, "mse": infinite}, {"ari_nobg": 0 * ari, "mse": np.ones([3, 1])}]
+    halves = [compare.TrainedModel(name, Halves()) for name in ("a/ckpt-1", "b/ckpt-1")]
+    comparison = compare.figures(halves, values)
+    json.dumps(comparison, allow_nan=False)
+    head, ari_row, mse_row = compare.table(comparison, metrics.named(Halves.METRICS))
+    assert head == ["mean ± standard error", "(1)", "(2)", "(2) − (1)"]
+    ari_cells = ["0.750 ± 0.250 (1 undefined)", "0.00 ± 0.00 (1 undefined)"]
+    assert ari_row == ["foreground ARI ↑", *ari_cells, "-0.750 ± 0.250 (1 undefined)"]
+    assert mse_row == ["MSE ↓", "– (1 infinite)", "1.00 ± 0.00", "– (1 infinite)"]
 
 
 def test_models_of_their_own_configs_are_compared_on_the_same_scenes(tmp_path, capsys):
@@ -90,9 +114,7 @@ def test_curves_share_an_axis_and_a_mere_result_is_a_line_across():
         {"mse": np.array([[1.0, 3.0], [3.0, 5.0]]), "ari": np.array([[np.nan] * 2, [0.0, 1.0]])},
         {"mse": np.array([[2.0], [4.0]])},
     ]
-    figure = curves.comparison_curves(
-        values, ["a", "b"], {"mse": "MSE", "ari": "ARI", "kl": "nobody's"}
-    )
+    figure = curves.comparison_curves(values, ["a", "b"], metrics.named(["mse", "ari", "kl"]))
     mse, ari = (ax for ax in figure.get_axes() if ax.get_title())
     assert [list(line.get_ydata()) for line in mse.get_lines()] == [[2.0, 4.0], [3.0, 3.0]]
     assert mse.get_lines()[1].get_linestyle() == ":"

@@ -98,7 +98,7 @@ def test_a_shipped_config_trains_for_a_step_and_evaluates(name, tmp_path):
     assert np.isfinite(means["loss"])
     report = evaluate(model, dataset, num_images=3, seed=0)
     assert report["num_images"] == 3
-    for name in {"ari", "mse", "recons", "kl", "mask_kl"} & model.METRICS.keys():
+    for name in {"ari", "mse", "recons", "kl", "mask_kl"} & set(model.METRICS):
         assert np.isfinite(report[name]["mean"])
     if "iwae" in model.METRICS:
         assert all(np.isfinite(report[n]["mean"]) for n in ("count_accuracy", "elbo", "iwae"))

@@ -6,40 +6,95 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from iodine.baselines.air import AIR
+from iodine.baselines.monet import MONet
+from iodine.baselines.rnn_nem import RNNNEM
+from iodine.baselines.slot_attention import SlotAttentionAutoEncoder
+from iodine.baselines.vae import VAE
 from iodine.errors import UserError
-from iodine.evaluate import evaluation, factors, prediction
+from iodine.evaluate import evaluation, factors, metrics, prediction
 from iodine.main import build, get_config
+from iodine.model import metric_scalars
 from iodine.modules.factor_eval import FactorRegressor
+from iodine.modules.iodine import IODINE
 from multi_object_datasets.generate import generate
 from tests.helpers import tiny
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 
+MODELS = (IODINE, AIR, MONet, RNNNEM, SlotAttentionAutoEncoder, VAE)
 REGRESSOR = FactorRegressor([("color", 2, "scalar"), ("shape", 3, "categorical")])
 
 
 def test_mean_and_standard_error_are_of_the_last_iteration():
-    entry = evaluation.mean_and_stderr(np.array([[0.0, 1.0], [0.0, 3.0], [3.0, 5.0]]))
+    entry = metrics.mean_and_stderr(np.array([[0.0, 1.0], [0.0, 3.0], [3.0, 5.0]]))
     assert entry["mean"] == 3.0
     assert entry["stderr"] == pytest.approx(2.0 / np.sqrt(3))  # standard deviation 2, 3 images
     assert entry["per_iteration"] == [1.0, 3.0]
     assert entry["num_undefined"] == 0
 
 
-def test_images_without_a_score_are_left_out_of_the_mean_and_counted():
+def test_scenes_without_a_score_are_left_out_of_the_mean_and_counted():
     values = {
         "miou": np.array([[0.5, 1.0], [np.nan, np.nan], [0.0, 0.5]]),
         "sc": np.full((3, 2), np.nan),
     }
-    report = evaluation.summarize(values, {"sc": "SC", "mse": "MSE", "miou": "mIoU"})
-    assert report.keys() == {"miou"}
+    report = metrics.summarize(values, ["sc", "mse", "miou"])
     assert report["miou"]["mean"] == 0.75 and report["miou"]["per_iteration"] == [0.25, 0.75]
     assert report["miou"]["stderr"] == pytest.approx(0.25)
     assert report["miou"]["num_undefined"] == 1
-    report |= {"mse": report["miou"], "num_images": 3}
-    head, line, _ = evaluation.format_report(report, {"miou": "", "long_name": ""}).splitlines()
-    assert line.endswith("(undefined: 1)")
-    assert head.index("±") == line.index("±")
+    nowhere = {"mean": None, "stderr": None, "per_iteration": [None, None], "num_undefined": 3}
+    assert report.keys() == {"sc", "miou"} and report["sc"] == nowhere
+    report |= {"mse": report["miou"], "num_images": 3, "factors": {"shape": None}}
+    names = ["miou", "sc", "long_name"]
+    head, *lines, shape, _ = evaluation.format_report(report, names).splitlines()
+    assert [line.rpartition("  ")[2] for line in lines] == ["(1 undefined)", "(3 undefined)"]
+    assert {line.index("±") for line in (head, *lines)} == {head.index("±")}
+    assert lines[1].split()[1] == "–" and shape.split()[1] == "–"
+
+
+def test_infinite_values_are_counted_and_make_no_number_that_json_lacks():
+    values = np.float32([[1.0, np.inf], [2.0, 3.0], [np.inf, 4.0]])
+    entry = metrics.mean_and_stderr(values)
+    assert entry == {
+        "mean": None,
+        "stderr": None,
+        "per_iteration": [None, None],
+        "num_undefined": 0,
+        "num_infinite": 1,
+    }
+    recovered = metrics.mean_and_stderr(values[:, ::-1][1:])  # infinite but at the start
+    assert recovered["per_iteration"] == [3.5, None] and recovered["num_infinite"] == 1
+    assert metrics.mean_text(entry) == "– (1 infinite)"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.91623, "0.916"),
+        (0.9, "0.900"),
+        (0.0006512, "0.000651"),
+        (-13245.3, "-13200"),
+        (12.345, "12.3"),
+        (1e-12, "1.00e-12"),
+        (0.0, "0.00"),
+        (None, "–"),
+    ],
+)
+def test_numbers_have_three_significant_digits(value, text):
+    assert metrics.three_digits(value) == text
+
+
+def test_a_mean_and_its_error_have_the_same_decimals_but_for_errors_that_would_vanish():
+    for mean, stderr, text in (
+        (0.91623, 0.0071, "0.916 ± 0.007"),
+        (-13245.3, 12.3, "-13200 ± 12"),
+        (0.99212, 0.0000123, "0.992 ± 0.00001"),
+        (0.5, 0.0, "0.500 ± 0.000"),
+    ):
+        assert metrics.mean_text({"mean": mean, "stderr": stderr}) == text
+    undefined = {"mean": 0.5, "stderr": 0.1, "num_undefined": 93}
+    assert metrics.mean_text(undefined) == "0.500 ± 0.100 (93 undefined)"
 
 
 def test_segmentations_are_scored_with_and_without_the_background():
@@ -53,13 +108,8 @@ def test_segmentations_are_scored_with_and_without_the_background():
         "data": {"true_mask": tf.constant(true_mask[:, None, :, None, :, None])},
         "outputs": {"pred_mask": tf.constant(pred_mask[:, :, :, None, :, None])},
     }
-    labels = {name: value.numpy() for name, value in evaluation.select_labels(info).items()}
-    assert labels["true_labels"].tolist() == [[[[0, 0, 1, 1, 255]]]]
-    scores = evaluation.score_labels({**labels, "mse": np.zeros([1, 2])}, num_background=1)
-    assert scores.keys() == {
-        "mse",
-        *(f"{n}{e}" for n in ("miou", "mbo", "sc", "msc") for e in ("", "_nobg")),
-    }
+    scores = metrics.Outcome(info, num_background=1).segmentations
+    assert list(scores) == [f"{n}{e}" for e in ("", "_nobg") for n in ("miou", "mbo", "sc", "msc")]
     # Overlaps with the slots: [1/2, 0] and [1/2, 0], then [1/2, 1/4] and [0, 2/3].
     expected = {
         "miou": [1 / 4, (1 / 2 + 2 / 3) / 2],
@@ -69,17 +119,82 @@ def test_segmentations_are_scored_with_and_without_the_background():
     }
     for name, values in expected.items():
         np.testing.assert_allclose(scores[name], [values])
-    both = evaluation.score_labels(labels, num_background=2)
+    both = metrics.Outcome(info, num_background=2).segmentations
     assert np.isnan(both["miou_nobg"]).all() and not np.isnan(both["miou"]).any()
 
 
 def test_of_a_sequence_each_state_is_scored_by_its_own_frame():
-    frames = np.uint8([[[[0, 1]], [[1, 0]]]])  # [B, T, 1, 2]
-    scores = evaluation.score_labels({"true_labels": frames, "pred_labels": frames * 0 + [0, 1]}, 1)
-    np.testing.assert_allclose(scores["miou"], [[1, 1]])
-    half = np.uint8([[[[0, 0]], [[0, 1]]]])
-    scores = evaluation.score_labels({"true_labels": frames, "pred_labels": half}, 1)
-    np.testing.assert_allclose(scores["miou_nobg"], [[0.5, 1]])
+    def miou(name, true, pred):
+        masks = [np.moveaxis(np.eye(2)[labels], -1, 2)[..., None] for labels in (true, pred)]
+        info = {"data": {"true_mask": masks[0]}, "outputs": {"pred_mask": masks[1]}}
+        return metrics.Outcome(info, num_background=1).segmentations[name]
+
+    frames = np.array([[[[0, 1]], [[1, 0]]]])  # [B, T, 1, 2]
+    np.testing.assert_allclose(miou("miou", frames, frames * 0 + [0, 1]), [[1, 1]])
+    half = np.array([[[[0, 0]], [[0, 1]]]])
+    np.testing.assert_allclose(miou("miou_nobg", frames, half), [[0.5, 1]])
+
+
+def objectless():
+    """Data of two scenes of 2×2 pixels: an object in one half, and nothing but background."""
+    mask = np.zeros([2, 1, 2, 2, 2, 1], np.float32)  # [B, frames, L, H, W, 1]
+    mask[0, 0, 0, 0] = mask[0, 0, 1, 1] = 1.0
+    mask[1, 0, 0] = 1.0
+    return mask
+
+
+def test_the_foreground_ari_of_a_scene_without_an_object_is_undefined_and_no_1():
+    model = tiny_model()[1]
+    mask = objectless()
+    image = np.zeros([2, 1, 2, 2, 3], np.float32)
+    found = model.image_metrics(image, image, mask[:, 0], mask[:, 0])
+    np.testing.assert_array_equal(found["ari_nobg"], [1.0, np.nan])
+    np.testing.assert_array_equal(found["ari"], [1.0, 1.0])
+    nothing = model.image_metrics(image, image, 0 * mask[:, 0], mask[:, 0])
+    assert np.isnan(nothing["ari"]).all()
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_training_shows_the_mean_of_the_scenes_where_a_metric_is_defined(jit_compile):
+    def scalars(ari):
+        return metric_scalars({"mse": tf.constant([1.0, 3.0]), "ari_nobg": tf.constant(ari)})
+
+    compiled = tf.function(scalars, autograph=False, jit_compile=jit_compile)
+    found = compiled([0.25, np.nan])
+    assert found["loss/ari_nobg"] == 0.25 and found["loss/mse"] == 2.0
+    assert np.isnan(compiled([np.nan, np.nan])["loss/ari_nobg"])
+    rng = np.random.default_rng(0)
+    for count in (1, 2, 3, 7, 32, 128):  # Where all are defined, the very mean.
+        values = tf.constant(rng.normal(size=count), tf.float32)
+        mean = metric_scalars({"ari": values})["loss/ari"]
+        assert mean == tf.reduce_mean(values)
+
+
+def test_adding_a_metric_is_one_function_and_one_line(monkeypatch):
+    def largest_slot(outcome):
+        """Share of the pixels in the largest mask, [B, T]."""
+        masks = outcome.info["outputs"]["pred_mask"]  # [B, T, K, H, W, 1]
+        return tf.reduce_max(tf.reduce_mean(masks, axis=[3, 4, 5]), axis=2)
+
+    line = metrics.Metric("largest slot", largest_slot, None, (0, 1))
+    monkeypatch.setitem(metrics.METRICS, "largest_slot", line)
+    dataset, model = tiny_model()
+    model.METRICS = (*model.METRICS, "largest_slot")
+    report = evaluation.evaluate(model, dataset, 2, seed=0)
+    assert 0.25 <= report["largest_slot"]["mean"] <= 1.0
+    assert "largest_slot" in evaluation.format_report(report, model.METRICS)
+    model.METRICS = ("mse", "larges_slot")
+    with pytest.raises(UserError, match="no metric 'larges_slot', did you mean 'largest_slot'"):
+        evaluation.evaluate(model, dataset, 2, seed=0)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_metric_of_every_model_is_in_the_table(model):
+    assert list(metrics.named(model.METRICS)) == list(model.METRICS)
+
+
+def test_what_air_is_judged_by_comes_first():
+    assert AIR.METRICS[:3] == ("count_accuracy", "elbo", "iwae")
 
 
 def test_fewer_scenes_than_asked_for_are_all_evaluated_and_a_line_says_so(capsys):
@@ -115,10 +230,12 @@ def test_factor_scores_are_accuracy_and_explained_variance():
         "factor/shape": np.float32([[1], [2], [1], [2]]),
         "prediction/shape": np.eye(3, dtype=np.float32)[[1, 2, 0, 2]],
     }
-    scores = evaluation.factor_scores(REGRESSOR, objects)
+    scores = factors.score_predictions(REGRESSOR, objects)
     assert scores["shape"] == 0.75
     # First value: all right, R² = 1. Second: one of four wrong by 1, spread 4·(1/4) = 1, R² = 0.
     assert scores["color"] == pytest.approx(0.5)
+    nothing = {name: values[:0] for name, values in objects.items()}
+    assert factors.score_predictions(REGRESSOR, nothing) == {"color": None, "shape": None}
 
 
 def linear_objects(rng, num_objects):
@@ -139,6 +256,8 @@ def test_factor_regression_finds_linear_factors_and_no_others():
     assert scores["shape"] > 0.95
     test["factor/color"] = rng.permutation(test["factor/color"])
     assert factors.fit_and_score(REGRESSOR, train, test)["color"] < 0.1
+    nothing = {name: values[:0] for name, values in test.items()}
+    assert factors.fit_and_score(REGRESSOR, train, nothing) == {"color": None, "shape": None}
 
 
 def tiny_model(**updates):
@@ -222,7 +341,7 @@ def test_the_command_line_takes_the_factors_by_their_names(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "factors, complaint",
+    "named, complaint",
     [
         (True, "name them, as in"),
         ("position", "use True, or name the factors"),
@@ -233,7 +352,7 @@ def test_the_command_line_takes_the_factors_by_their_names(tmp_path):
         ([["position", 3, "scalar"]], "has 2 values in the data"),
     ],
 )
-def test_factors_that_cannot_be_regressed_are_refused(factors, complaint):
+def test_factors_that_cannot_be_regressed_are_refused(named, complaint):
     dataset, model = tiny_model(**WITHOUT_REGRESSOR)
     with pytest.raises(UserError, match=complaint):
-        evaluation.evaluate(model, dataset, 2, 0, factors.choose_regressor(factors, model))
+        evaluation.evaluate(model, dataset, 2, 0, factors.choose_regressor(named, model))

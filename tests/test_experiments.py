@@ -92,9 +92,17 @@ def test_iterations_are_those_of_training_in_all_stages(out, tmp_path):
 def test_a_model_that_runs_away_has_no_quartiles_there():
     inf, nan = np.inf, np.nan
     found = iterations.quartiles(np.array([[1.0, inf], [2.0, inf], [3.0, 5.0], [4.0, nan]]))
-    assert found == {"lower": [1.0, 5.0], "median": [2.0, None], "upper": [3.0, None]}
+    assert found == {
+        "lower": [1.0, 5.0],
+        "median": [2.0, None],
+        "upper": [3.0, None],
+        "num_undefined": [0, 1],
+        "num_scenes": 4,
+    }
+    assert iterations.quartiles(np.full([2, 1], nan))["median"] == [None]
     metrics = {name: found for name in iterations.METRICS}
-    iterations.draw({"1": metrics})  # draws what there is
+    (legend,) = iterations.draw({"1": metrics}).legends  # draws what there is
+    assert [text.get_text() for text in legend.get_texts()] == ["trained with 1 (1 of 4 undefined)"]
 
 
 def test_input_ablations_has_curves_with_and_without_an_input(out, capfd):
@@ -209,7 +217,10 @@ def test_a_shipped_model_is_taken_unless_steps_or_seeds_are_chosen(tmp_path, cap
 
     (run,) = shipped({})
     assert run.load()[0].num_components == 4
+    assert shipped({"eval_images": 7, "save_images_steps": 10})
     assert not shipped({"stop_after_steps": 9}) and not shipped({}, seeds=(1,))
+    for update in ({"data.grayscale": True}, {"n_z": 4}, {"num_iters": 2}, {"data.path": "mine"}):
+        assert not shipped(update)
     assert not capsys.readouterr().out
     assert not shipped({}, config="clevr6")
     assert "clevr6 has no trained model: one is trained now" in capsys.readouterr().out

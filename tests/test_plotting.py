@@ -9,10 +9,11 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 
 from iodine.errors import UserError
-from iodine.evaluate.objects import match_objects, select_objects
+from iodine.evaluate import metrics
+from iodine.evaluate.factors import match_objects, select_objects
 from iodine.figures import curves, decompositions, latents, summary_images, tiles
+from iodine.figures.colors import slot_colors
 from iodine.figures.report import Report
-from iodine.model import Model
 from iodine.modules.distribution import LocScaleDistribution
 
 B, T, K, L, H, W, Z = 2, 3, 4, 3, 6, 8, 5
@@ -62,6 +63,13 @@ def random_info(truth=True):
         info["data"]["true_mask"] = np.stack([[one_hot(L)] for _ in range(B)])
         info["metrics"] |= {"ari": rng.random((B, T)), "ari_nobg": rng.random((B, T))}
     return info
+
+
+def given_metrics(info):
+    """{metric: [B, T]} of all that there are."""
+    outcome = metrics.Outcome(info, num_background=1)
+    values = {name: metric.measure(outcome) for name, metric in metrics.METRICS.items()}
+    return {name: np.asarray(value) for name, value in values.items() if value is not None}
 
 
 def shown(ax):
@@ -152,7 +160,7 @@ def test_the_decomposition_shows_image_reconstruction_masks_and_components():
         for k in range(K):
             np.testing.assert_array_equal(shown(row[4 + k]), outputs["components"][scene, 1, k])
             frame = row[4 + k].spines["left"].get_edgecolor()
-            assert to_rgb(frame) == summary_images.slot_colors(K)[k]
+            assert to_rgb(frame) == slot_colors(K)[k]
         assert row[0].get_ylabel() == f"ARI {info['metrics']['ari_nobg'][scene, 1]:.2f}"
     assert [ax.get_title() for ax in rows[0][4:]] == [f"slot {k + 1}" for k in range(K)]
     assert not any(ax.get_title() for ax in rows[1])
@@ -183,7 +191,7 @@ def test_without_ground_truth_there_are_no_true_masks_and_the_error_stands_for_t
     assert axes[0].get_ylabel() == f"MSE\n{info['metrics']['mse'][0, -1]:.4f}"
     last = tile_axes(decompositions.iterations_plot(info, 0), 2 + K)[-1]
     assert last[0].get_images() and not last[1].get_images()
-    assert len(curves.curves_plot(info, Model.METRICS).get_axes()) == 3
+    assert set(given_metrics(info)) == {"mse", "recons", "kl"}
 
 
 def test_a_row_is_an_iteration_and_the_last_one_holds_true_masks_and_final_logits():
@@ -257,12 +265,29 @@ def test_the_inputs_show_everything_but_the_constant_ones():
 
 def test_the_curves_are_those_of_the_scenes_and_their_mean():
     info = random_info()
-    axes = curves.curves_plot(info, Model.METRICS).get_axes()
-    names = [name for name in Model.METRICS if name in ("ari", "ari_nobg", "mse", "recons", "kl")]
-    assert [ax.get_title() for ax in axes] == [Model.METRICS[name] for name in names]
+    values = given_metrics(info)
+    axes = curves.curves_plot(values, metrics.METRICS).get_axes()
+    names = [name for name in metrics.METRICS if name in values]
+    assert len(names) == 13
+    titles = [ax.get_title() for ax in axes if ax.get_visible()]
+    assert titles == [metrics.METRICS[name].label for name in names]
     kl = info["losses"]["kl"].sum(axis=-1)
     lines = [line.get_ydata() for line in axes[names.index("kl")].get_lines()]
     np.testing.assert_allclose(lines, [*kl, kl.mean(axis=0)])
+
+
+def test_a_scene_without_an_object_has_no_curve_and_is_in_no_mean():
+    info = random_info()
+    info["metrics"]["ari_nobg"] = np.array([[0.25, 0.5, 1.0], [np.nan] * 3])
+    (ax,) = curves.curves_plot(
+        given_metrics(info), {"ari_nobg": metrics.METRICS["ari_nobg"]}
+    ).get_axes()
+    assert ax.get_lines()[-1].get_ydata().tolist() == [0.25, 0.5, 1.0]
+    assert ax.get_ylim() == (-0.05, 1.05)
+    labels = [
+        rows[0].get_ylabel() for rows in tile_axes(decompositions.example_plot(info, [0, 1]), 4 + K)
+    ]
+    assert labels == ["ARI 1.00", "no object"]
 
 
 def test_the_curves_of_slots_have_their_colours_and_those_of_factors_their_names():
@@ -273,7 +298,7 @@ def test_the_curves_of_slots_have_their_colours_and_those_of_factors_their_names
         np.testing.assert_array_equal(
             [line.get_ydata() for line in lines], info["losses"]["kl"][b].T
         )
-        assert [line.get_color() for line in lines] == summary_images.slot_colors(K)
+        assert [line.get_color() for line in lines] == slot_colors(K)
     info["losses"]["factor"] = np.arange(T)
     info["factor_regressor"] = {"metrics": {"color": np.arange(T) + 5}}
     axes = curves.factor_curves_plot(info).get_axes()
@@ -418,7 +443,7 @@ def test_projections_keep_far_clusters_apart_and_have_a_column_for_each_value():
 
 def test_a_report_holds_its_figures_and_escapes_its_texts(tmp_path):
     report = Report(tmp_path / "new", "a < b")
-    figure = curves.curves_plot(random_info(), Model.METRICS)
+    figure = curves.curves_plot(given_metrics(random_info()), metrics.METRICS)
     report.add_table([["head"], ["<cell>"]])
     report.add_figure("curves", figure, "caption & more")
     page = open(report.write(), encoding="utf-8").read()

@@ -8,7 +8,7 @@ from PIL import Image
 
 from iodine import main
 from iodine.evaluate import segment
-from iodine.figures.summary_images import slot_colors
+from iodine.figures.colors import slot_colors
 from tests.helpers import tiny, trained
 
 pytestmark = pytest.mark.usefixtures("eagerly")
@@ -44,7 +44,9 @@ def test_the_command_writes_label_maps_arrays_and_a_page(tmp_path, pictures):
     assert f"wrote the slots of 4 pictures and {out}/report.html" in stdout
     stems = ["D", "a", "c", "d-2"]
     files = [*(f"{stem}{end}" for stem in stems for end in (".npz", "_labels.png"))]
-    assert sorted(p.name for p in out.iterdir()) == sorted([*files, "pictures.png", "report.html"])
+    assert sorted(p.name for p in out.iterdir()) == sorted(
+        [*files, "slots.npz", "pictures.png", "report.html"]
+    )
 
     arrays, labels = np.load(out / "a.npz"), Image.open(out / "a_labels.png")
     assert arrays["masks"].shape == (4, 35, 35)
@@ -53,8 +55,17 @@ def test_the_command_writes_label_maps_arrays_and_a_page(tmp_path, pictures):
     middle = np.asarray(Image.open(pictures / "a.png"))[:, 7:42]
     np.testing.assert_allclose(arrays["image"], middle / 255.0, atol=1e-6)
     np.testing.assert_array_equal(np.asarray(labels), arrays["masks"].argmax(axis=0))
+    assert arrays["path"] == f"{pictures}/a.png"
+    assert arrays["z_mean"].shape == arrays["z_std"].shape == (4, 4) and (arrays["z_std"] > 0).all()
     colors = np.reshape(labels.getpalette(), (-1, 3))[:4]
     np.testing.assert_array_equal(colors, np.round(255 * np.array(slot_colors(4))))
+    slots = np.load(out / "slots.npz")
+    order = [f"{pictures}/{name}" for name in ("D.jpg", "a.png", "c.png", "d.png")]
+    assert slots["path"].tolist() == order and slots["area"].shape == (4, 4)
+    for name in ("z_mean", "z_std"):
+        each = [np.load(out / f"{stem}.npz")[name] for stem in stems]
+        np.testing.assert_array_equal(slots[name], each)
+    np.testing.assert_allclose(slots["area"][1], arrays["masks"].mean(axis=(1, 2)), rtol=1e-6)
     page = (out / "report.html").read_text()
     assert "4 pictures" in page and len(re.findall("<img", page)) == 1
 
@@ -81,7 +92,16 @@ def test_the_page_shows_no_more_pictures_than_it_has_room_for(tmp_path):
     assert f"{count} pictures" in page
     rows = re.findall(r"<tr><td>(\d+)</td><td>[^<]*/(\d+).png</td>", page)
     assert rows == [(str(n + 1), f"{n:02}") for n in range(segment.NUM_SHOWN)]
-    assert len(list((tmp_path / "out").glob("*.npz"))) == count
+    assert len(list((tmp_path / "out").glob("*.npz"))) == count + 1
+    assert np.load(tmp_path / "out" / "slots.npz")["z_mean"].shape == (count, 4, 4)
+
+
+def test_a_picture_of_the_name_of_the_file_of_all_slots_has_another():
+    assert segment.output_names(["a/slots.png", "Slots.jpg", "b.png"]) == [
+        "slots-2",
+        "Slots-3",
+        "b",
+    ]
 
 
 @pytest.mark.parametrize(

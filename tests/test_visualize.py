@@ -48,6 +48,17 @@ def test_held_out_scenes_are_shown_with_metrics_and_projections(tmp_path):
     assert code == 0, stderr
     page = check_report(out, [*SCENE_FIGURES, "projections.png"])
     assert "foreground ARI" in page and "12 visible objects" in page
+    # Images first, then the last iteration's figures, then all iterations', folded up.
+    parts = ["<img", "<table", "<details><summary>After each refinement</summary>", "<img"]
+    place = 0
+    for part in parts:
+        place = page.index(part, place) + 1
+    assert page.count("<details") == 1
+    (cell,) = re.findall("<td>MSE ↓</td><td>([^<]*)</td></tr>", page)
+    assert re.fullmatch(r"0\.[0-9]{3,} ± 0\.[0-9]{3,}", cell)
+    folded = page[page.index("<details") : page.index("</details>")]
+    (row,) = re.findall("<tr><td>MSE ↓</td>(.*?)</tr>", folded)
+    assert [len(n.lstrip("0.")) for n in re.findall("<td>(.*?)</td>", row)] == [3, 3, 3]
     assert f"wrote {out}/report.html" in stdout
 
 

@@ -62,7 +62,7 @@ class RNNNEM(Model):
       UserError: if a value is invalid.
     """
 
-    METRICS: ClassVar = {k: v for k, v in Model.METRICS.items() if k not in ("recons", "kl")}
+    METRICS: ClassVar = tuple(n for n in Model.METRICS if n not in ("recons", "kl"))
     max_gradient_norm = None  # as published
     has_one_size = True
     fewest_components = 2

@@ -198,7 +198,7 @@ class SlotAttentionAutoEncoder(Model):
       UserError: if a value is invalid.
     """
 
-    METRICS: ClassVar = {k: v for k, v in Model.METRICS.items() if k not in ("recons", "kl")}
+    METRICS: ClassVar = tuple(n for n in Model.METRICS if n not in ("recons", "kl"))
     max_gradient_norm = None  # as published
     fewest_components = 2
 

@@ -5,11 +5,12 @@ import os
 import sys
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from iodine.data.provenance import check_never_trained_on
 from iodine.errors import UserError
-from iodine.evaluate import evaluation, visualization
+from iodine.evaluate import evaluation, metrics, visualization
 from iodine.figures import curves, decompositions
 from iodine.figures.report import Report
 from iodine.model import Model
@@ -55,24 +56,21 @@ def _shape(image_shape):
 
 
 def paired_difference(values, others):
-    """Mean and standard error of what a model has more than another, image by image.
+    """What a model has more of a metric than another, image by image.
 
     Args:
       values, others: metrics [N, T] of the two, of which the last iterations count; NaN where
         undefined.
 
     Returns:
-      {"mean", "stderr", "num_images"}, of the images where both are defined; None if none is.
+      As `metrics.mean_and_stderr`, without "per_iteration": num_undefined counts the images where
+      one of the two is undefined.
     """
-    difference = values[:, -1] - others[:, -1]
-    entry = evaluation.mean_and_stderr(difference[:, None])
-    if entry is None:
-        return None
-    return {
-        "mean": entry["mean"],
-        "stderr": entry["stderr"],
-        "num_images": len(difference) - entry["num_undefined"],
-    }
+    with np.errstate(invalid="ignore"):  # Of two infinities.
+        difference = values[:, -1:] - others[:, -1:]
+    entry = metrics.mean_and_stderr(difference)
+    del entry["per_iteration"]
+    return entry
 
 
 def figures(models, values):
@@ -84,41 +82,40 @@ def figures(models, values):
 
     Returns:
       {"num_images", "models": [{"checkpoint", "model" (its class), "metrics": {name: as
-      `mean_and_stderr`}, "difference": {name: as `paired_difference` to the first model}}]}; the
-      first has no difference.
+      `metrics.mean_and_stderr`}, "difference": {name: as `paired_difference` to the first
+      model}}]}; the first has no difference.
     """
     entries = []
     for (checkpoint, model), own in zip(models, values):
-        metrics = evaluation.summarize(own, model.METRICS)
-        entry = {"checkpoint": checkpoint, "model": type(model).__name__, "metrics": metrics}
+        summary = metrics.summarize(own, model.METRICS)
+        entry = {"checkpoint": checkpoint, "model": type(model).__name__, "metrics": summary}
         if entries:
-            both = {name: values[0][name] for name in metrics if name in values[0]}
-            differences = {n: paired_difference(own[n], first) for n, first in both.items()}
-            entry["difference"] = {name: d for name, d in differences.items() if d}
+            both = {name: values[0][name] for name in summary if name in values[0]}
+            entry["difference"] = {n: paired_difference(own[n], first) for n, first in both.items()}
         entries.append(entry)
     return {"num_images": len(values[0]["mse"]), "models": entries}
 
 
-def table(comparison, labels):
+def table(comparison, columns):
     """The figures as rows of strings, the head first.
 
     Args:
       comparison: what `figures` returned.
-      labels: {metric: how the table calls it}.
+      columns: {name: `Metric`} of all that a model may have.
     """
 
     def cell(entry):
-        return f"{entry['mean']:.4g} ± {entry['stderr']:.2g}" if entry else "–"
+        return metrics.mean_text(entry) if entry else "–"
 
     first, *others = comparison["models"]
     head = [f"({i + 1})" for i in range(1 + len(others))]
     head += [f"({i + 2}) − (1)" for i in range(len(others))]
     rows = [["mean ± standard error", *head]]
-    for name, label in labels.items():
+    for name, metric in columns.items():
         cells = [model["metrics"].get(name) for model in (first, *others)]
         if any(cells):
             cells += [model["difference"].get(name) for model in others]
-            rows.append([label, *map(cell, cells)])
+            rows.append([metric.heading, *map(cell, cells)])
     return rows
 
 
@@ -151,24 +148,25 @@ def compare(models, dataset, out, num_images, seed):
     for name, (checkpoint, model) in zip(names, models):
         print(f"{name} {type(model).__name__}: {checkpoint}", flush=True)
         values.append(evaluation.score_held_out(model, dataset, num_images, seed, lambda info: {}))
-    labels = {}
+    named = {}
     for _, model in models:
-        labels |= model.METRICS
+        named |= metrics.named(model.METRICS)
     comparison = figures(models, values)
-    rows = table(comparison, labels)
+    rows = table(comparison, named)
+    print(f"{format_table(rows)}\n{comparison['num_images']} scenes", flush=True)
     if report:
         report.write_file("comparison.json", json.dumps(comparison, indent=1).encode())
-    print(f"{format_table(rows)}\n{comparison['num_images']} scenes")
-    if report:
         long_names = [f"{name} {c}" for name, (c, _) in zip(names, models)]
         report.add_text(f"{comparison['num_images']} held-out scenes. " + "; ".join(long_names))
+        add_decompositions(report, models, names, dataset, seed)
+        report.add_heading("Metrics")
         report.add_table(rows)
-        add_pictures(report, models, names, values, labels, dataset, seed)
+        add_curves(report, models, names, values, named)
         print(f"wrote {report.write()}")
 
 
-def add_pictures(report, models, names, values, labels, dataset, seed):
-    """Adds decompositions of the same scenes and curves over the iterations to a report."""
+def add_decompositions(report, models, names, dataset, seed):
+    """Adds decompositions of the same scenes to a report."""
     batch = next(dataset("test").as_numpy_iterator())
     batch = tf.nest.map_structure(lambda x: x[:NUM_SCENES], batch)
     infos = [visualization.run_model(model, batch, seed) for _, model in models]
@@ -179,11 +177,16 @@ def add_pictures(report, models, names, values, labels, dataset, seed):
         "The same scenes taken apart by each model, a row for each. The frame of a slot has the "
         "colour of its mask; each slot shows its component before masking.",
     )
+
+
+def add_curves(report, models, names, values, named):
+    """Adds curves over the iterations to a report, named being {name: `Metric`}."""
     folders = [os.path.basename(os.path.dirname(checkpoint)) for checkpoint, _ in models]
     titles = [f"{name} {folder}" for name, folder in zip(names, folders)]
+    report.add_heading("Metrics over the iterations")
     report.add_figure(
         "curves",
-        curves.comparison_curves(values, titles, labels),
-        "Means over all scenes by the number of refinements; a dotted line is a model that gives "
-        "just a result.",
+        curves.comparison_curves(values, titles, named),
+        "Means over all scenes where a metric is defined, by the number of refinements; a dotted "
+        "line is a model that gives just a result.",
     )

@@ -1,9 +1,14 @@
-"""Linear regression of the true factors from frozen latents (paper, Figure 5)."""
+"""Factor regression: true objects, the slots that explain them, and what these tell of factors.
+
+Linear models of the factors are trained along with a model (`FactorRegressor`), or fitted to its
+frozen latents (paper, Figure 5).
+"""
 
 import numpy as np
+import tensorflow as tf
 
 from iodine.errors import UserError
-from iodine.evaluate.objects import true_values
+from iodine.evaluate.metrics import as_number
 from iodine.modules.factor_eval import FactorRegressor
 
 TRAIN_SCENES_PER_TEST_SCENE = 4
@@ -48,20 +53,91 @@ def _is_factor(entry):
     )
 
 
+def match_objects(info, num_background):
+    """Finds the latents of each true entity, those of the slot whose mask covers it best.
+
+    Args:
+      info: what `Model.eval` returned for data with ground truth.
+      num_background: number of entities, the first ones, that are no objects.
+
+    Returns:
+      {"latents": final posterior means [B, L, Z], "is_object": bool [B, L], and "factor/NAME"
+      [B, L, n] for each factor}. What shows no pixel, as outside of a crop, is no object here.
+    """
+    true_mask, pred_mask = info["data"]["true_mask"][:, -1], info["outputs"]["pred_mask"][:, -1]
+    overlap = tf.einsum("blhwc,bkhwc->blk", true_mask, pred_mask)
+    slots = tf.argmax(overlap, axis=-1)  # [B, L]
+    seen = tf.reduce_any(true_mask > 0, axis=[2, 3, 4]) & (info["data"]["visibility"] > 0)
+    foreground = tf.range(seen.shape[1]) >= num_background
+    factors = info["data"].get("factors", {})
+    return {
+        "latents": tf.gather(info["latent"]["z_mean"][:, -1], slots, batch_dims=1),
+        "is_object": seen & foreground,
+        **{f"factor/{name}": values for name, values in factors.items()},
+    }
+
+
+def select_objects(values):
+    """Picks the objects out of all entities.
+
+    Args:
+      values: {name: array}, with what `match_objects` found among them.
+
+    Returns:
+      {name: [objects, n]} of latents, factors and predictions.
+    """
+    prefixes = ("latents", "factor/", "prediction/")
+    rows = values["is_object"]
+    return {name: value[rows] for name, value in values.items() if name.startswith(prefixes)}
+
+
+def true_values(regressor, objects, name, size, kind):
+    """The values of a factor in the form that a `FactorRegressor` predicts, array [objects, n]."""
+    return regressor.target(name, kind, size, {name: objects[f"factor/{name}"]}).numpy()
+
+
+def score_predictions(regressor, objects):
+    """Scores the factors that a model predicted.
+
+    Args:
+      regressor: the model's `FactorRegressor`.
+      objects: {"prediction/NAME" and "factor/NAME": [objects, n]}.
+
+    Returns:
+      {name: accuracy for a categorical factor, else R² = 1 - Σ(y - ŷ)² / Σ(y - mean y)², averaged
+      over its values; None where there is no object}.
+    """
+    scores = {}
+    for name, size, kind in regressor.mapping:
+        pred = objects[f"prediction/{name}"]
+        true = true_values(regressor, objects, name, size, kind)
+        if not len(true):
+            scores[name] = None
+        elif kind == "categorical":
+            scores[name] = float(np.mean(pred.argmax(-1) == true.argmax(-1)))
+        else:
+            residual = np.sum(np.square(true - pred), axis=0)
+            spread = np.sum(np.square(true - true.mean(axis=0)), axis=0)
+            scores[name] = as_number(np.mean(1.0 - residual / np.maximum(spread, 1e-12)))
+    return scores
+
+
 def fit_and_score(regressor, train, test):
     """Fits a linear model of each factor and scores it on other scenes.
 
     Args:
       regressor: `FactorRegressor`, whose mapping names the factors.
-      train: what `objects.select_objects` returned for training scenes.
+      train: what `select_objects` returned for training scenes.
       test: the same for held-out scenes.
 
     Returns:
       {name: accuracy for a categorical factor (logistic regression), else R² averaged over the
-      factor's values (least squares)}.
+      factor's values (least squares); None where there is no object}.
     """
     from sklearn.linear_model import LinearRegression, LogisticRegression
 
+    if not len(train["latents"]) or not len(test["latents"]):
+        return dict.fromkeys([name for name, _, _ in regressor.mapping])
     # The same scale for all latents, or the logistic regression's penalty would weigh them apart.
     mean, std = train["latents"].mean(axis=0), train["latents"].std(axis=0) + 1e-6
     x, x_test = (train["latents"] - mean) / std, (test["latents"] - mean) / std
@@ -75,5 +151,5 @@ def fit_and_score(regressor, train, test):
             continue
         is_class = kind == "categorical"
         regression = LogisticRegression(max_iter=2000) if is_class else LinearRegression()
-        scores[name] = float(regression.fit(x, y).score(x_test, y_test))
+        scores[name] = as_number(regression.fit(x, y).score(x_test, y_test))
     return scores

@@ -106,15 +106,13 @@ def infer(model, batches, seed, select, bounds=False):
         yield numbers, tf.nest.map_structure(lambda x, n=count: x.numpy()[:n], picked)
 
 
-def run_model(model, batches, num_images, seed, select, finish=lambda picked: picked, bounds=False):
+def run_model(model, batches, num_images, seed, select, bounds=False):
     """Runs a model on scenes, with a progress bar.
 
     Args:
       model, batches, seed, bounds: as for `infer`.
       num_images: number of scenes in all.
       select: as for `infer`, returning {name: tensor}.
-      finish: function of what was picked of a batch, {name: array [n, ...]}, that returns what is
-        to be kept.
 
     Returns:
       {name: array [num_images, ...]}.
@@ -122,7 +120,7 @@ def run_model(model, batches, num_images, seed, select, finish=lambda picked: pi
     results = []
     with progress_bar(num_images, "image") as bar:
         for numbers, picked in infer(model, batches, seed, select, bounds):
-            results.append(finish(picked))
+            results.append(picked)
             bar.update(len(numbers))
     return {name: np.concatenate([r[name] for r in results]) for name in results[0]}
 

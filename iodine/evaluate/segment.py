@@ -1,4 +1,4 @@
-"""Takes any number of anyone's own pictures apart, and writes what each slot holds of each."""
+"""Segments any number of image files of one's own, and writes what each slot holds of each."""
 
 import io
 import os
@@ -9,12 +9,15 @@ from PIL import Image
 
 from iodine.data import image_files
 from iodine.evaluate import prediction
+from iodine.evaluate.metrics import three_digits
 from iodine.figures import decompositions
+from iodine.figures.colors import slot_colors
 from iodine.figures.report import Report
-from iodine.figures.summary_images import slot_colors
 from multi_object_datasets.image_files import image_paths
 
 NUM_SHOWN = 16  # pictures on the page
+ALL_SLOTS = "slots"  # name of the file of all pictures' latents
+LATENTS = ("z_mean", "z_std")  # those that a model has
 
 
 def last_iteration(info):
@@ -23,6 +26,7 @@ def last_iteration(info):
     return {
         "data": {"image": info["data"]["image"][:, -1:]},
         "outputs": {name: info["outputs"][name][:, -1:] for name in names},
+        "latent": {n: info["latent"][n][:, -1:] for n in LATENTS if n in info["latent"]},
         "metrics": {"mse": info["metrics"]["mse"][:, -1:]},
     }
 
@@ -32,7 +36,7 @@ def output_names(paths):
 
     Capitals make no difference, as on some file systems.
     """
-    names, taken = [], set()
+    names, taken = [], {ALL_SLOTS}
     for path in paths:
         stem = os.path.splitext(os.path.basename(path))[0]
         name, number = stem, 1
@@ -58,30 +62,45 @@ def label_map(masks):
     return picture
 
 
-def write_slots(report, name, info, b):
+def write_arrays(report, name, arrays):
+    """Writes {name: array} as NAME.npz to a report's directory."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    report.write_file(f"{name}.npz", buffer.getvalue())
+
+
+def write_slots(report, name, path, info, b):
     """Writes the label map and the arrays of a picture.
 
     Args:
       report: `Report`, to whose directory they go.
       name: of the files, NAME_labels.png and NAME.npz.
+      path: of the picture.
       info: what `last_iteration` picked, as NumPy arrays.
       b: place of the picture in the batch.
+
+    Returns:
+      What `ALL_SLOTS` has of it: {"path": path, "area": share of the pixels in each mask [K],
+      "z_mean" and "z_std" [K, Z]}.
     """
     masks = info["outputs"]["pred_mask"][b, 0]  # [K, H, W, 1]
-    labels, arrays = io.BytesIO(), io.BytesIO()
+    labels = io.BytesIO()
     label_map(masks).save(labels, "png")
-    np.savez_compressed(
-        arrays,
-        image=info["data"]["image"][b, 0],
-        masks=masks[..., 0],
-        components=info["outputs"]["components"][b, 0],
-    )
+    latents = {latent: values[b, 0] for latent, values in info["latent"].items()}
+    arrays = {
+        "path": path,
+        "image": info["data"]["image"][b, 0],
+        "masks": masks[..., 0],
+        "components": info["outputs"]["components"][b, 0],
+        **latents,
+    }
     report.write_file(f"{name}_labels.png", labels.getvalue())
-    report.write_file(f"{name}.npz", arrays.getvalue())
+    write_arrays(report, name, arrays)
+    return {"path": path, "area": masks.mean(axis=(1, 2, 3)), **latents}
 
 
 def segment(model, dataset, checkpoint, images, out, seed):
-    """Writes the slots of pictures: label maps, masks and components, and a page of the first ones.
+    """Writes the slots of pictures: label maps, arrays, and a page of the first ones.
 
     What `data.batch_size` pictures need is in memory at a time.
 
@@ -92,8 +111,10 @@ def segment(model, dataset, checkpoint, images, out, seed):
       images: as for `image_files.image_paths`.
       out: directory to write to, new or empty. For each picture NAME_labels.png has the slot of
         each pixel as its palette index, and NAME.npz the arrays image [H, W, C] as the model saw
-        it, masks [K, H, W] and components [K, H, W, C], float32 in [0, 1]. report.html shows the
-        first pictures.
+        it, masks [K, H, W] and components [K, H, W, C], float32 in [0, 1], the latents z_mean and,
+        where the model infers it, z_std [K, Z], and path, of the file. slots.npz has of all
+        N pictures path [N], area (the share of the pixels in each mask) [N, K], and the latents
+        [N, K, Z]. report.html shows the first pictures.
       seed: of the noise, which depends on it and on the picture's place in the list.
 
     Raises:
@@ -101,17 +122,18 @@ def segment(model, dataset, checkpoint, images, out, seed):
       DatasetError: for pictures that cannot be used.
     """
     paths = image_paths(images)
-    names, shown, errors = output_names(paths), [], {}
+    names, shown, errors, slots = output_names(paths), [], {}, []
     report = Report(out, f"{type(model).__name__}: {checkpoint}")
     batches = image_files.batches(paths, dataset)
     with prediction.progress_bar(len(paths), "picture") as bar:
         for numbers, info in prediction.infer(model, batches, seed, last_iteration):
             for b, number in enumerate(numbers):
-                write_slots(report, names[number], info, b)
+                slots.append(write_slots(report, names[number], paths[number], info, b))
                 errors[number] = info["metrics"]["mse"][b, 0]
             if (room := NUM_SHOWN - sum(len(part["data"]["image"]) for part in shown)) > 0:
                 shown.append(tf.nest.map_structure(lambda x, n=room: x[:n].copy(), info))
             bar.update(int(numbers[-1]) + 1 - bar.n)  # With those that were skipped.
+    write_arrays(report, ALL_SLOTS, {k: np.stack([s[k] for s in slots]) for k in slots[0]})
     info = tf.nest.map_structure(lambda *parts: np.concatenate(parts), *shown)
     add_pictures(report, info, {paths[number]: error for number, error in errors.items()})
     print(f"wrote the slots of {len(errors)} pictures and {report.write()}")
@@ -127,9 +149,10 @@ def add_pictures(report, info, errors):
     """
     num_shown = len(info["data"]["image"])
     worst = max(errors, key=errors.get)
+    mean = three_digits(np.mean(list(errors.values())))
     report.add_text(
-        f"{len(errors)} pictures. Mean squared error: mean {np.mean(list(errors.values())):.4g}, "
-        f"largest {errors[worst]:.4g} ({worst})."
+        f"{len(errors)} pictures. Mean squared error: mean {mean}, largest "
+        f"{three_digits(errors[worst])} ({worst})."
     )
     report.add_figure(
         "pictures",
@@ -142,5 +165,5 @@ def add_pictures(report, info, errors):
     labels = np.argmax(info["outputs"]["pred_mask"][:, 0, ..., 0], axis=1)  # [B, H, W]
     rows = [["", "picture", "MSE", "slots in use"]]
     for i, (path, error) in enumerate(list(errors.items())[:num_shown]):
-        rows.append([str(i + 1), path, f"{error:.4g}", str(len(np.unique(labels[i])))])
+        rows.append([str(i + 1), path, three_digits(error), str(len(np.unique(labels[i])))])
     report.add_table(rows)

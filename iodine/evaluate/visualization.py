@@ -7,8 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from iodine.data import image_files
-from iodine.evaluate import evaluation, prediction
-from iodine.evaluate.objects import match_objects, select_objects
+from iodine.evaluate import evaluation, factors, metrics, prediction
 from iodine.figures import curves, decompositions, latents
 from iodine.figures.report import Report
 from multi_object_datasets.image_files import image_paths
@@ -47,15 +46,8 @@ def sample_prior(model, image_shape, seed):
 # ---------------------------------------------------------------- parts of the page
 
 
-def add_scenes(report, info, model, names):
-    """Adds the decomposition of all scenes, and details of the first ones.
-
-    Args:
-      report: `Report` to add to.
-      info: what `run_model` returned.
-      model: a `Model`.
-      names: of the scenes to show in detail.
-    """
+def add_decomposition(report, info):
+    """Adds the decomposition of all scenes, info being what `run_model` returned."""
     num_scenes = len(info["data"]["image"])
     with_truth = "true_mask" in info["data"]
     score = "the foreground ARI" if with_truth else "the mean squared error"
@@ -71,12 +63,22 @@ def add_scenes(report, info, model, names):
         decompositions.example_plot(info, range(num_scenes), mask_components=True),
         "The same, each component as far as its mask lets it through.",
     )
-    num_steps = info["outputs"]["recons"].shape[1]
-    if num_steps > 1:
+
+
+def add_views(report, info, model, names):
+    """Adds curves over the iterations, a model's own figures, and details of the first scenes.
+
+    Args:
+      report: `Report` to add to.
+      info: what `run_model` returned.
+      model: a `Model`.
+      names: of the scenes to show in detail.
+    """
+    if info["outputs"]["recons"].shape[1] > 1:
         report.add_heading("Losses and metrics over the iterations")
         report.add_figure(
             "curves",
-            curves.curves_plot(info, model.METRICS),
+            curves.curves_plot(metrics.measure(info, model), metrics.named(model.METRICS)),
             "Thin lines: the scenes above. Thick lines: their mean.",
         )
     if figures := model.figures(info):
@@ -91,7 +93,7 @@ def add_details(report, info, model, b, name):
     """Adds what a model shows of one scene: iterations, inputs, traversals, those that it has.
 
     Args:
-      report, info, model: as for `add_scenes`.
+      report, info, model: as for `add_views`.
       b: place of the scene in the batch.
       name: of the scene.
     """
@@ -149,34 +151,44 @@ def add_projections(report, objects, kinds, seed):
       kinds: {factor: its type}.
       seed: of the projections.
     """
-    points, factors = objects
+    points, values = objects
     if len(points) < latents.MIN_OBJECTS:
         print(f"no projections: {len(points)} visible objects are too few, raise eval_images")
         return
     points = points[: latents.MAX_OBJECTS]
-    factors = {name: values[: latents.MAX_OBJECTS] for name, values in factors.items()}
+    values = {name: array[: latents.MAX_OBJECTS] for name, array in values.items()}
     if not np.ptp(points, axis=0).any():  # t-SNE would crash.
         print(f"no projections: the latents of {len(points)} visible objects are all the same")
         return
     report.add_heading("Projections of object latents")
     report.add_figure(
         "projections",
-        latents.projection_plot(latents.project(points, seed), factors, kinds),
+        latents.projection_plot(latents.project(points, seed), values, kinds),
         f"Posterior means of the slots that cover {len(points)} visible objects best, projected to "
         "the plane, each column coloured by one true factor.",
     )
 
 
-def metric_rows(values, metrics):
-    """A table of means over scenes, values being {metric: [N, T]}, metrics {metric: label}."""
-    num_steps = values["mse"].shape[1]
-    rows = [["metric", "mean ± standard error", *[f"after {t}" for t in range(num_steps)]]]
-    for name, entry in evaluation.summarize(values, metrics).items():
-        steps = [f"{value:.4g}" for value in entry["per_iteration"]]
-        undefined = f" ({entry['num_undefined']} undefined)" if entry["num_undefined"] else ""
-        mean = f"{entry['mean']:.4g} ± {entry['stderr']:.2g}{undefined}"
-        rows.append([metrics[name], mean, *steps])
-    return rows
+def add_metrics(report, values, names):
+    """Adds means over scenes: those of the last iteration, and folded up those of all.
+
+    Args:
+      report: `Report` to add to.
+      values: {metric: [N, T]}.
+      names: of the metrics, a model's `METRICS`.
+    """
+    summary, named = metrics.summarize(values, names), metrics.named(names)
+    num_scenes, num_steps = values["mse"].shape
+    report.add_heading(f"Metrics, {num_scenes} held-out scenes")
+    rows = [["metric", "mean ± standard error"]]
+    rows += [[named[name].heading, metrics.mean_text(entry)] for name, entry in summary.items()]
+    report.add_table(rows)
+    if num_steps > 1:
+        rows = [["after refinement", *map(str, range(num_steps))]]
+        for name, entry in summary.items():
+            means = map(metrics.three_digits, entry["per_iteration"])
+            rows.append([named[name].heading, *means])
+        report.add_table(rows, "After each refinement")
 
 
 # ---------------------------------------------------------------- the whole
@@ -199,12 +211,14 @@ def show_pictures(report, model, batch, numbers, paths, seed):
         report.add_text(text)
     names = [os.path.basename(paths[number]) for number in numbers]
     info = run_model(model, batch, seed, numbers)
-    values = evaluation.select_metrics(info)
-    values = {name: np.asarray(values[name]) for name in model.METRICS if name in values}
-    rows = [["picture", *[model.METRICS[name] for name in values]]]
-    rows += [[name, *[f"{v[b, -1]:.5g}" for v in values.values()]] for b, name in enumerate(names)]
+    add_decomposition(report, info)
+    values, named = metrics.measure(info, model), metrics.named(model.METRICS)
+    rows = [["picture", *[named[name].heading for name in values]]]
+    for b, name in enumerate(names):
+        last = (metrics.as_number(value[b, -1]) for value in values.values())
+        rows.append([name, *map(metrics.three_digits, last)])
     report.add_table(rows)
-    add_scenes(report, info, model, names[:NUM_DETAILED])
+    add_views(report, info, model, names[:NUM_DETAILED])
 
 
 def show_held_out_scenes(report, model, dataset, batch, num_images, seed):
@@ -220,23 +234,25 @@ def show_held_out_scenes(report, model, dataset, batch, num_images, seed):
     """
 
     def select(info):
-        return match_objects(info, model.num_background) if info["data"].get("factors") else {}
+        if not info["data"].get("factors"):
+            return {}
+        return factors.match_objects(info, model.num_background)
 
     print(f"running {num_images} held-out scenes", flush=True)
     values = evaluation.score_held_out(model, dataset, num_images, seed, select)
-    num_images = len(values["mse"])
-    report.add_text(f"Means over {num_images} held-out scenes, at the end and by refinements:")
-    report.add_table(metric_rows(values, model.METRICS))
     num_detailed = min(NUM_DETAILED, len(batch["image"]))
     names = [f"Scene {b + 1}" for b in range(num_detailed)]
-    add_scenes(report, run_model(model, batch, seed), model, names)
+    info = run_model(model, batch, seed)
+    add_decomposition(report, info)
+    add_metrics(report, values, model.METRICS)
+    add_views(report, info, model, names)
     if "latents" in values:
         regressor = model.factor_evaluator
         kinds = {name: kind for name, _, kind in regressor.mapping} if regressor else {}
-        objects = select_objects(values)
+        objects = factors.select_objects(values)
         points = objects.pop("latents")
-        factors = {name.removeprefix("factor/"): value for name, value in objects.items()}
-        add_projections(report, (points, factors), kinds, seed)
+        objects = {name.removeprefix("factor/"): value for name, value in objects.items()}
+        add_projections(report, (points, objects), kinds, seed)
 
 
 def visualize(model, dataset, checkpoint, images, out, num_images, seed):

@@ -8,7 +8,8 @@ of a printed page, at its default size.
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from iodine.figures.summary_images import slot_colors
+from iodine.figures.colors import slot_colors
+from iodine.figures.style import default_style
 from iodine.figures.tiles import (
     FONT_SIZE,
     GAP,
@@ -72,10 +73,12 @@ def _score(info, b, t):
     """How good the result of a scene is, for a label."""
     metrics = info["metrics"]
     if "ari_nobg" in metrics:
-        return f"ARI {metrics['ari_nobg'][b, t]:.2f}"
+        ari = metrics["ari_nobg"][b, t]
+        return "no object" if np.isnan(ari) else f"ARI {ari:.2f}"
     return f"MSE\n{metrics['mse'][b, t]:.4f}"
 
 
+@default_style()
 def example_plot(
     info, b=0, t=-1, mask_components=False, size=0.6, column_titles=None, row_labels=None
 ):
@@ -123,6 +126,7 @@ def _column_titles(has_truth, num_slots):
     return titles + [f"slot {k + 1}" for k in range(num_slots)]
 
 
+@default_style()
 def iterations_plot(info, b=0, mask_components=False, size=0.7):
     """A row for each iteration: reconstruction, masks and components.
 
@@ -184,6 +188,34 @@ def _spatial_tile(name, value, ax, title, limits, color):
         show_mat(value[..., :1], ax, *limits, cmap, color, title=title)
 
 
+def _spatial_column(name, value, axes, colors, channels):
+    """Draws one spatial refinement input [K or 1, H, W, n] in a column of axes, slots below."""
+    value = value[..., :channels] if "components" in name else value
+    if name in GRADIENTS:
+        limits = _symmetric_limits(value)
+    else:
+        limits = (0, 1) if name in ("pred_mask", "posterior") else (None, None)
+    shared = len(value) == 1
+    for k, tile in enumerate(value):
+        title = INPUT_TITLES[name] if k == 0 else None
+        _spatial_tile(name, tile, axes[k], title, limits, None if shared else colors[k])
+    if shared:
+        text = {"fontsize": FONT_SIZE - 1, "ha": "center", "va": "center", "color": "grey"}
+        axes[1].text(0.5, 0.5, "same for\nall slots", transform=axes[1].transAxes, **text)
+
+
+def _flat_input(name, value, ax, colors):
+    """Draws one flat refinement input [K, n]: a row for each slot, a column for each value."""
+    low, high = _symmetric_limits(value)
+    ax.imshow(value, aspect="auto", cmap="RdBu_r", interpolation="nearest", vmin=low, vmax=high)
+    prepare_axis(ax, f"{INPUT_TITLES[name]} (flat, {value.shape[-1]} values a slot)")
+    ax.set_yticks(range(len(value)), [str(k + 1) for k in range(len(value))])
+    ax.tick_params(labelsize=FONT_SIZE - 2, length=0, pad=2)
+    for k, color in enumerate(colors):
+        ax.add_patch(Rectangle((-0.5, k - 0.5), 0.006 * value.shape[-1], 1, color=color))
+
+
+@default_style()
 def inputs_plot(info, b=0, t=-1, size=0.6):
     """The inputs of the refinement network that led to iteration t, a row for each slot.
 
@@ -200,68 +232,33 @@ def inputs_plot(info, b=0, t=-1, size=0.6):
       `matplotlib.figure.Figure`.
     """
     channels = info["data"]["image"].shape[-1]
-    spatial = {name: v[b, t] for name, v in info["inputs"]["spatial"].items()}  # [K or 1, H, W, n]
-    flat = {name: v[b, t] for name, v in info["inputs"]["flat"].items()}  # [K, n]
-    spatial = {name: spatial[name] for name in INPUT_TITLES if name in spatial}
-    flat = {name: flat[name] for name in INPUT_TITLES if name in flat}
+    spatial, flat = (
+        {name: inputs[name][b, t] for name in INPUT_TITLES if name in inputs}
+        for inputs in (info["inputs"]["spatial"], info["inputs"]["flat"])
+    )  # [K or 1, H, W, n] and [K, n]
     num_slots = info["losses"]["kl"].shape[2]
+    colors = slot_colors(num_slots)
     flat_height = 0.1 * num_slots  # inches
     bottom = 0.05 + (flat_height + 0.25) * len(flat)
     figure, axes = tile_figure(
         num_slots, len(spatial), size, _tile_aspect(info), label_width=0.4, bottom=bottom
     )
-    colors = slot_colors(num_slots)
-    for column, (name, value) in enumerate(spatial.items()):
-        value = value[..., :channels] if "components" in name else value
-        if name in GRADIENTS:
-            limits = _symmetric_limits(value)
-        else:
-            limits = (0, 1) if name in ("pred_mask", "posterior") else (None, None)
-        shared = len(value) == 1
-        for k in range(len(value)):
-            title = INPUT_TITLES[name] if k == 0 else None
-            color = None if shared else colors[k]
-            _spatial_tile(name, value[k], axes[k, column], title, limits, color)
-        if shared:
-            axes[1, column].text(
-                0.5,
-                0.5,
-                "same for\nall slots",
-                transform=axes[1, column].transAxes,
-                fontsize=FONT_SIZE - 1,
-                ha="center",
-                va="center",
-                color="grey",
-            )
+    for column, (name, value) in zip(axes.T, spatial.items()):
+        _spatial_column(name, value, column, colors, channels)
     for k in range(num_slots):
         label_row(axes[k, 0], f"slot {k + 1}")
-
-    # The flat inputs below, as wide as the page: a row for each slot, a column for each value.
     width, height = figure.get_size_inches()
-    top = bottom - 0.2
-    for name, value in flat.items():
+    for row, (name, value) in enumerate(flat.items()):  # below, as wide as the page
+        top = bottom - 0.2 - row * (flat_height + 0.25)
         box = [0.4 / width, (top - flat_height) / height, (width - 0.45) / width]
-        ax = figure.add_axes([*box, flat_height / height])
-        ax.imshow(
-            value,
-            aspect="auto",
-            cmap="RdBu_r",
-            interpolation="nearest",
-            vmin=_symmetric_limits(value)[0],
-            vmax=_symmetric_limits(value)[1],
-        )
-        prepare_axis(ax, f"{INPUT_TITLES[name]} (flat, {value.shape[-1]} values a slot)")
-        ax.set_yticks(range(num_slots), [str(k + 1) for k in range(num_slots)])
-        ax.tick_params(labelsize=FONT_SIZE - 2, length=0, pad=2)
-        for k, color in enumerate(colors):
-            ax.add_patch(Rectangle((-0.5, k - 0.5), 0.006 * value.shape[-1], 1, color=color))
-        top -= flat_height + 0.25
+        _flat_input(name, value, figure.add_axes([*box, flat_height / height]), colors)
     return figure
 
 
 # ---------------------------------------------------------------- several models, and samples
 
 
+@default_style()
 def comparison_plot(infos, names, scenes, size=0.6):
     """Decompositions of the same scenes by several models, a row for each model below each scene.
 
@@ -303,6 +300,7 @@ def comparison_plot(infos, names, scenes, size=0.6):
     return figure
 
 
+@default_style()
 def samples_plot(recons, masks, columns=8, size=0.78, label="samples"):
     """Decoded scenes such as draws from the prior, the masks below each.
 

@@ -6,7 +6,8 @@ import tensorflow_probability as tfp
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.ticker import MaxNLocator
 
-from iodine.figures.summary_images import slot_colors
+from iodine.figures.colors import slot_colors
+from iodine.figures.style import default_style
 from iodine.figures.tiles import (
     FONT_SIZE,
     color_bar,
@@ -71,6 +72,7 @@ def traverse(model, z, slot, latent, image_shape, values=TRAVERSAL_VALUES):
     return model.decode(tf.constant(scenes, tf.float32), image_shape)["recons"][:, 0].numpy()
 
 
+@default_style()
 def traversal_plot(model, info, b=0, num_slots=3, num_latents=5, size=0.62):
     """Traversals of the latents that say most, those with the highest KL, of the slots that do.
 
@@ -125,7 +127,7 @@ def project(latents, seed=0):
     return {"PCA": pca.fit_transform(latents), "t-SNE": tsne.fit_transform(latents)}
 
 
-def _panels(factors, kinds):
+def _colorings(factors, kinds):
     """Splits factors into single values to colour points by, (title, values, kind)."""
     for name, values in factors.items():
         kind = kinds.get(name, "scalar")
@@ -137,6 +139,7 @@ def _panels(factors, kinds):
             yield title, values[:, i], kind
 
 
+@default_style()
 def projection_plot(projections, factors, kinds):
     """Projected object latents, a row for each method, coloured by a true factor in each column.
 
@@ -149,7 +152,7 @@ def projection_plot(projections, factors, kinds):
     Returns:
       `matplotlib.figure.Figure`.
     """
-    panels = list(_panels(factors, kinds))
+    panels = list(_colorings(factors, kinds))
     size = min(1.5, 6.45 / len(panels) - 0.05)
     figure, axes = tile_figure(len(projections), len(panels), size, bottom=0.28)
     inch = 1.0 / figure.get_figheight()

@@ -2,23 +2,28 @@
 
 import base64
 import html
-import io
 import os
 
-from matplotlib import pyplot as plt
-
 from iodine.errors import UserError
+from iodine.figures.style import render_png
 
 PAGE_WIDTH = 7.5  # inches of a figure that fill the page
 STYLE = """
-body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; font: 16px/1.5 sans-serif;
-  color: #222; background: #fff; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
+body { max-width: 62rem; margin: 2rem auto 4rem; padding: 0 1rem; color: #222; background: #fff;
+  font: 16px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.6rem; line-height: 1.25; overflow-wrap: anywhere; }
+h2 { font-size: 1.2rem; margin-top: 2.5rem; border-top: 1px solid #ddd; padding-top: 1rem; }
+p { overflow-wrap: anywhere; }
 figure { margin: 1rem 0 2rem; } img { max-width: 100%; height: auto; display: block; }
 figcaption { font-size: 0.9rem; color: #444; margin-top: 0.5rem; }
-table { border-collapse: collapse; font-size: 0.9rem; }
-th, td { padding: 0.25rem 1rem 0.25rem 0; text-align: right; border-bottom: 1px solid #ddd; }
+.table { overflow-x: auto; margin: 1rem 0; }
+table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.25rem 1.25rem 0.25rem 0; text-align: right; white-space: nowrap;
+  border-bottom: 1px solid #ddd; }
+th { color: #444; border-bottom-color: #888; }
 th:first-child, td:first-child { text-align: left; }
+summary { cursor: pointer; color: #0550ae; font-size: 0.9rem; }
+@media (max-width: 40rem) { figure img { width: 100% !important; } }
 """
 
 
@@ -52,14 +57,22 @@ class Report:
         """Adds a paragraph."""
         self.parts.append(f"<p>{html.escape(text)}</p>")
 
-    def add_table(self, rows):
-        """Adds a table, a list of rows of strings, the head first."""
+    def add_table(self, rows, summary=None):
+        """Adds a table.
+
+        Args:
+          rows: a list of rows of strings, the head first.
+          summary: a line that unfolds the table when it is clicked; None shows it at once.
+        """
         lines = []
         for i, row in enumerate(rows):
             tag = "td" if i else "th"
             cells = "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
             lines.append(f"<tr>{cells}</tr>")
-        self.parts.append("<table>{}</table>".format("\n".join(lines)))
+        table = '<div class="table"><table>{}</table></div>'.format("\n".join(lines))
+        if summary is not None:
+            table = f"<details><summary>{html.escape(summary)}</summary>{table}</details>"
+        self.parts.append(table)
 
     def add_figure(self, name, figure, caption):
         """Writes a figure as NAME.png, adds it to the page, closes it and prints a line.
@@ -69,11 +82,9 @@ class Report:
           figure: `matplotlib.figure.Figure`.
           caption: text below it.
         """
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
-        plt.close(figure)
-        self.write_file(f"{name}.png", buffer.getvalue())
-        encoded = base64.b64encode(buffer.getvalue()).decode()
+        content = render_png(figure)
+        self.write_file(f"{name}.png", content)
+        encoded = base64.b64encode(content).decode()
         # All figures at one scale, so that their texts are of one size.
         width = min(100.0, 100.0 * figure.get_figwidth() / PAGE_WIDTH)
         self.parts.append(

@@ -1,20 +1,11 @@
-"""The pictures that training shows in TensorBoard, drawn with TensorFlow alone."""
-
-import colorsys
+"""The summary images that training shows in TensorBoard, drawn with TensorFlow alone."""
 
 import tensorflow as tf
 
+from iodine.figures.colors import slot_colors
+
 BORDER = 2  # pixels
 GREY, WHITE = 0.5, 1.0
-
-
-def slot_colors(num_components):
-    """Colours of the slots, K evenly spaced hues.
-
-    Returns:
-      List of K (red, green, blue) in [0, 1].
-    """
-    return [colorsys.hsv_to_rgb(k / num_components, 1.0, 1.0) for k in range(num_components)]
 
 
 def color_masks(masks):

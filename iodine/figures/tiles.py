@@ -6,7 +6,8 @@ Figures are pyplot's, so that a notebook's cell shows them; whoever makes many c
 import numpy as np
 from matplotlib import pyplot as plt
 
-from iodine.figures.summary_images import slot_colors
+from iodine.figures.colors import slot_colors
+from iodine.figures.style import default_style
 
 FONT_SIZE = 7  # points
 TITLE = {"fontsize": FONT_SIZE, "pad": 2.5, "linespacing": 1.0}  # for `ax.set_title`
@@ -33,6 +34,7 @@ def axis_or_new(ax, figsize):
     return plt.subplots(figsize=figsize)[1] if ax is None else ax
 
 
+@default_style()
 def show_img(img, mask=None, ax=None, norm=False, color=None, figsize=FIGSIZE, title=None):
     """Shows an image.
 
@@ -61,6 +63,7 @@ def show_img(img, mask=None, ax=None, norm=False, color=None, figsize=FIGSIZE, t
     return ax.imshow(img, interpolation="nearest")
 
 
+@default_style()
 def show_mask(masks, ax=None, color=None, figsize=FIGSIZE, title=None, background=False):
     """Shows all masks in one picture, each in its colour (see `slot_colors`).
 
@@ -80,6 +83,7 @@ def show_mask(masks, ax=None, color=None, figsize=FIGSIZE, title=None, backgroun
     return show_img(blended, ax=ax, color=color, figsize=figsize, title=title)
 
 
+@default_style()
 def show_mat(
     m, ax=None, vmin=None, vmax=None, cmap="viridis", color=None, figsize=FIGSIZE, title=None
 ):
@@ -99,6 +103,7 @@ def show_mat(
     return ax.imshow(m[..., 0], vmin=vmin, vmax=vmax, cmap=cmap, interpolation="nearest")
 
 
+@default_style()
 def show_coords(m, ax=None, color=None, figsize=FIGSIZE, title=None):
     """Shows coordinate channels side by side in a square.
 

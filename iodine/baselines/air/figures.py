@@ -5,6 +5,8 @@ import tensorflow as tf
 
 from iodine.baselines.air.spatial_transformer import PLACE
 from iodine.figures import summary_images
+from iodine.figures.colors import slot_colors
+from iodine.figures.style import default_style
 from iodine.figures.tiles import FONT_SIZE, label_row, show_img, tile_figure
 
 TILE = 0.8  # inches
@@ -15,6 +17,7 @@ NUM_SAMPLES = 16
 NUMBERS = {"color": "white", "fontsize": FONT_SIZE}
 
 
+@default_style()
 def figures(model, info):
     """Draws all of them.
 
@@ -84,7 +87,7 @@ def attention_figure(info):
     so_far = np.cumsum(steps["placed"], axis=1)[..., None]
     figure, axes = tile_figure(num_scenes, 4 * num_steps, TILE)
     for t in range(num_steps):
-        color = summary_images.slot_colors(num_steps)[t]
+        color = slot_colors(num_steps)[t]
         only = np.broadcast_to(np.arange(num_steps) == t, [num_scenes, num_steps])
         windows = summary_images.draw_windows(images, steps["place"], only).numpy()
         for b in range(num_scenes):

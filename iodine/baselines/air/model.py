@@ -62,12 +62,7 @@ class AIR(Model):
     """
 
     # In the order in which tables show them.
-    METRICS: ClassVar = {
-        "count_accuracy": "count accuracy",
-        "elbo": "ELBO [nats]",
-        "iwae": "log p(x) ≥ [nats]",
-        **Model.METRICS,
-    }
+    METRICS: ClassVar = ("count_accuracy", "elbo", "iwae", *Model.METRICS)
     PRINTED: ClassVar = {
         "loss": ("Loss", "loss/total"),
         "count_accuracy": ("count accuracy", "count/accuracy"),
