@@ -298,7 +298,7 @@ class Model(snt.Module, abc.ABC):
         last, t = states[-1], len(states) - 1
         total, scalars = self.loss(states)
         for name, value in self.metrics(data, last, t).items():
-            scalars[f"loss/{name}"] = _mean(name, value)
+            scalars[f"loss/{name}"] = mean_over_scenes(name, value)
         if any(scalar == "loss/slots" for _, scalar in self.PRINTED.values()):
             scalars["loss/slots"] = total
         factors = self.regress_factors(data, last, t)
@@ -461,7 +461,7 @@ def _ari(true_groups, pred_groups):
     return tf.where(counts, adjusted_rand_index(true_groups, pred_groups), float("nan"))
 
 
-def _mean(name, values):
+def mean_over_scenes(name, values):
     """The mean of a metric over scenes [B]; an ARI's is over those where it is defined."""
     if not name.startswith("ari"):  # A NaN elsewhere is a scene that broke, and is to be seen.
         return tf.reduce_mean(values)
