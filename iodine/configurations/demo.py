@@ -57,7 +57,7 @@ def _fast(c, data, **options):
 
 @named_config(**ENTRIES)
 def demo(c):
-    """Balls, two or three in 14×14 pixels, with small networks.
+    """Three balls in 14×14 pixels, with small networks.
 
     12 minutes of one core give a foreground ARI of 0.96 (five seeds).
     A wider likelihood than the paper's and coordinates of more frequencies bring objects apart
