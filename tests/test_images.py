@@ -76,8 +76,9 @@ def test_colours_are_not_averaged_for_a_grey_model():
         as_data(PIXELS, num_channels=1)
 
 
-def test_it_works_within_a_function_of_unknown_batch():
-    spec = tf.TensorSpec([None, 4, 5, 3], tf.uint8)
+@pytest.mark.parametrize("image", [PIXELS, np.float32(PIXELS / 255.0)], ids=["uint8", "float32"])
+def test_it_works_within_a_function_of_unknown_batch(image):
+    spec = tf.TensorSpec([None, 4, 5, 3], image.dtype)
     convert = tf.function(lambda image: as_data(image, 3)["image"], [spec], autograph=False)
-    np.testing.assert_allclose(convert(tf.constant(PIXELS)), WANTED, rtol=1e-6)
+    np.testing.assert_allclose(convert(tf.constant(image)), WANTED, rtol=1e-6)
     assert convert.get_concrete_function().output_shapes == [None, 1, 4, 5, 3]

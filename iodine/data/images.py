@@ -21,8 +21,8 @@ def as_data(data, num_channels=None):
       num_channels: C of the model, to which a grey image is repeated; None leaves it.
 
     Returns:
-      Dict with all that was given, and as image float32 [B, frames, H, W, C]. Symbolic tensors are
-      converted too, but their values cannot be checked.
+      Dict with all that was given, and as image float32 [B, frames, H, W, C]. Within a
+      `tf.function` the values cannot be checked.
 
     Raises:
       UserError: for anything else; says what was given and what is wanted.
@@ -44,7 +44,7 @@ def _values(image):
     if not image.dtype.is_floating:
         raise UserError(f"the image is {image.dtype.name}: {WANTED}")
     image = tf.cast(image, tf.float32)
-    if tf.is_tensor(image) and hasattr(image, "numpy") and image.shape.num_elements():
+    if tf.executing_eagerly() and image.shape.num_elements():
         low, high = np.min(image), np.max(image)
         if not (-SLACK <= low and high <= 1.0 + SLACK):  # NaN does not lie there either.
             raise UserError(f"the image has values from {low:g} to {high:g}: {WANTED}")
