@@ -35,7 +35,7 @@ def test_a_bar_is_on_a_terminal_and_lines_are_elsewhere_if_asked_for():
     assert shown(None) == b"" and b"3/3" in shown(0)
 
 
-@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-"])
+@pytest.mark.parametrize("closed", ["2>&-", ">&-"])
 def test_commands_without_stderr_run_to_their_end(tmp_path, closed):
     scenes = tmp_path / "scenes.tfrecords"
     generate = ["-m", "multi_object_datasets.generate", "tetrominoes", "--num-examples", "3"]
