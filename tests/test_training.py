@@ -444,3 +444,35 @@ def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path):
     loop = Loop(tmp_path, batch_size=1)
     with pytest.raises(UserError, match="batch_size=1 cannot be split over 2 devices"):
         loop.train(strategy=tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+
+
+def test_a_figure_is_averaged_over_the_steps_and_devices_where_it_is_defined():
+    reduction = tf.distribute.ReductionToOneDevice()
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], cross_device_ops=reduction)
+    config = get_config("tetrominoes", SHORT)
+    with devices.replica_local_variables(strategy):
+        model, optimizer = build(config["model"]), build(config["optimizer"])
+        model.initialize((8, 8, 3))
+    progress = Progress(model, 3)
+    learner = Learner(model, optimizer, progress, strategy)
+
+    @tf.function
+    def over_replicas(first, second):
+        def value():
+            is_first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+            return tf.where(is_first, first, second)
+
+        values = strategy.run(value)
+        return [learner._over_replicas(f"loss/{name}", values) for name in ("ari_nobg", "mse")]
+
+    nan = tf.constant(np.nan)
+    assert [float(v) for v in over_replicas(tf.constant(0.25), tf.constant(0.75))] == [0.5, 0.5]
+    ari, mse = over_replicas(nan, tf.constant(0.75))
+    assert float(ari) == 0.75 and np.isnan(mse)
+    for step, ari in enumerate((0.5, np.nan, 0.25), 1):
+        scalars = {"loss/slots": 2.0 * step, "loss/total": 1.0, "debug/global_grad_norm": 1.0}
+        scalars |= {"loss/ari_nobg": ari}
+        progress.add({k: tf.constant(v, tf.float32) for k, v in scalars.items()}, step)
+    means, count = progress.pop_means()
+    assert count == 3 and means["ari_nobg"] == 0.375
+    assert progress.pop_means() == ({}, 0)

@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import tensorflow as tf
 
 from iodine.data.batches import expand
@@ -33,6 +32,10 @@ class Progress(tf.Module):
         self.sums = {
             name: tf.Variable(0.0, dtype=tf.float64, trainable=False) for name in self.scalars
         }
+        # Steps that each figure is defined in: no ARI without true masks, or without an object.
+        self.counts = {
+            name: tf.Variable(0.0, dtype=tf.float64, trainable=False) for name in self.scalars
+        }
         # Number, loss and gradient norm of the first of the latest steps in a row that were not
         # finite; -1 for none.
         self.broken = tf.Variable([-1.0, 0.0, 0.0], dtype=tf.float64, trainable=False)
@@ -43,15 +46,18 @@ class Progress(tf.Module):
         finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
         self.count.assign_add(tf.cast(finite, tf.int64))
         for name, scalar in self.scalars.items():
-            value = tf.cast(scalars.get(scalar, math.nan), tf.float64)  # no ARI without true masks
-            self.sums[name].assign_add(tf.where(finite, value, 0.0))
+            value = tf.cast(scalars.get(scalar, math.nan), tf.float64)
+            defined = finite & ~tf.math.is_nan(value)
+            self.sums[name].assign_add(tf.where(defined, value, 0.0))
+            self.counts[name].assign_add(tf.cast(defined, tf.float64))
         found = tf.cast(tf.stack([tf.cast(step, tf.float32), loss, norm]), tf.float64)
         row = tf.where(self.broken[0] >= 0, self.broken, found)
         self.broken.assign(tf.where(finite, tf.constant([-1.0, 0.0, 0.0], tf.float64), row))
 
     @tf.function(autograph=False)
     def _fetch(self):
-        return tf.stack([tf.cast(self.count, tf.float64), *self.sums.values()])
+        count = tf.cast(self.count, tf.float64)
+        return count, tf.stack([*self.sums.values()]), tf.stack([*self.counts.values()])
 
     def check(self):
         """Looks at the latest step.
@@ -69,14 +75,14 @@ class Progress(tf.Module):
         Returns:
           ({name: mean}, of the figures that there are; number of steps that are in the means).
         """
-        count, *sums = self._fetch().numpy()
-        means = dict(zip(self.sums, (np.array(sums) / count).tolist() if count else ()))
-        return {name: mean for name, mean in means.items() if not math.isnan(mean)}, int(count)
+        count, sums, counts = (values.numpy() for values in self._fetch())
+        figures = zip(self.sums, sums.tolist(), counts.tolist())
+        return {name: total / n for name, total, n in figures if n}, int(count)
 
     def pop_means(self):
         """As `means`, and begins new ones."""
         means = self.means()
-        for variable in (self.count, *self.sums.values()):
+        for variable in (self.count, *self.sums.values(), *self.counts.values()):
             variable.assign(tf.zeros_like(variable))
         return means
 
@@ -169,12 +175,17 @@ class Learner(tf.Module):
           The model's scalars and debug/global_grad_norm (before clipping), {name: float32 []}.
         """
         scalars = self.strategy.run(self._replica_step, args=(batch, noise))
-        scalars = {
-            name: self.strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
-            for name, value in scalars.items()
-        }
+        scalars = {name: self._over_replicas(name, value) for name, value in scalars.items()}
         self.progress.add(scalars, self.optimizer.step)
         return scalars
+
+    def _over_replicas(self, name, values):
+        """The mean of a scalar over replicas; an ARI's is over those where it is defined."""
+        reduce, ops = self.strategy.reduce, tf.distribute.ReduceOp
+        if self.strategy.num_replicas_in_sync == 1 or not name.startswith("loss/ari"):
+            return reduce(ops.MEAN, values, axis=None)
+        defined, total = self.strategy.run(_defined, args=(values,))
+        return reduce(ops.SUM, total, axis=None) / reduce(ops.SUM, defined, axis=None)
 
     def steps(self, batches, num_steps, signalled=False):
         """Updates the parameters several times.
@@ -245,3 +256,9 @@ class Learner(tf.Module):
 
         _, results = tf.while_loop(lambda i, _: i < num_steps, body, [1, results])
         return {name: array.stack() for name, array in results.items()}
+
+
+def _defined(value):
+    """(1 and a scalar, or 0 and 0 where it is NaN)."""
+    defined = tf.cast(~tf.math.is_nan(value), value.dtype)
+    return defined, tf.where(tf.math.is_nan(value), 0.0, value)
