@@ -22,6 +22,7 @@ STAGES = (
 def config_with(stages, stop_after_steps=100, **entries):
     config = {"image_dim": [4, 4], "pixel_scale": None, "kl_weight": 1.0, "learn_rate": 0.1}
     config |= {"batch_size": 1, "num_iters": 1, "saturation": None, "background": None}
+    config["dataset_variant"] = None
     return {**config, "stages": stages, "stop_after_steps": stop_after_steps, **entries}
 
 
