@@ -153,7 +153,7 @@ def check_stages(config, config_of):
 
     Args:
       config: the resolved config.
-      config_of: as for `run.train`.
+      config_of: function of a stage's differences that gives the config with them in it.
 
     Raises:
       UserError: for the first value that cannot be used; says of which stage.
