@@ -152,13 +152,7 @@ def build(plan, where="", allowed=()):
     Raises:
       UserError: for what is no plan, an unknown constructor, an unknown argument or a missing one.
     """
-    place = f"{where}: " if where else ""
-    if not isinstance(plan, dict):
-        example = f"config['{plan}']" if isinstance(plan, str) else "config['model']"
-        raise UserError(f"{place}build takes a plan such as {example}, not {plan!r}")
-    if "constructor" not in plan:
-        keys = ", ".join(map(str, plan)) or "nothing"
-        raise UserError(f"{place}a plan needs a constructor, and this one has {keys}")
+    _check_plan(plan, where)
     return _build(plan, where, allowed)
 
 
@@ -186,22 +180,41 @@ def build_model(plan, dataset, allowed=()):
 MODEL_OPTIONS = {"precision": "float32", "rematerialize": False}
 
 
-def declared_options(constructor):
-    """Names of the `MODEL_OPTIONS` that a model declares as arguments of its constructor."""
+def declared_options(plan, allowed=()):
+    """Names of the `MODEL_OPTIONS` that a model declares as arguments of its constructor.
+
+    Args:
+      plan: the config's `model`.
+      allowed: as for `build`.
+
+    Raises:
+      UserError: for what is no plan, or a constructor that cannot be imported.
+    """
+    _check_plan(plan, "model")
+    constructor = import_constructor(plan["constructor"], "model", allowed)
     return MODEL_OPTIONS.keys() & (parameters_of(constructor) or {})
 
 
 def check_options(config):
     """Raises a `UserError` if a config asks an option of a model that does not declare it."""
-    constructor = import_constructor(
-        config["model"].get("constructor"), "model", config["allow_constructors"]
-    )
-    for key in sorted(MODEL_OPTIONS.keys() - declared_options(constructor)):
-        if config[key] != MODEL_OPTIONS[key]:
+    declared = declared_options(config["model"], config["allow_constructors"])
+    for key, default in MODEL_OPTIONS.items():
+        if key not in declared and config[key] != default:
+            name = str(config["model"]["constructor"]).rpartition(".")[2]
             raise UserError(
-                f"{key}={config[key]}: {constructor.__name__} has no argument '{key}', leave it at "
-                f"{MODEL_OPTIONS[key]}"
+                f"{key}={config[key]}: {name} has no argument '{key}', leave it at {default}"
             )
+
+
+def _check_plan(plan, where):
+    """Raises a `UserError` for what is no plan; `where` is its name in the config."""
+    place = f"{where}: " if where else ""
+    if not isinstance(plan, dict):
+        example = f"config['{plan}']" if isinstance(plan, str) else "config['model']"
+        raise UserError(f"{place}build takes a plan such as {example}, not {plan!r}")
+    if "constructor" not in plan:
+        keys = ", ".join(map(str, plan)) or "nothing"
+        raise UserError(f"{place}a plan needs a constructor, and this one has {keys}")
 
 
 def _build(value, where, allowed):

@@ -13,13 +13,7 @@ from sacred.initialize import create_run
 from sacred.utils import convert_to_nested_dict, create_basic_stream_logger
 
 from iodine import configurations
-from iodine.build import (
-    build,
-    build_model,
-    check_options,
-    declared_options,
-    import_constructor,
-)
+from iodine.build import build, build_model, check_options, declared_options
 from iodine.command_line import NAMED_CONFIGS, CommandLineExperiment, Terminated, checked_updates
 from iodine.data.provenance import check_never_trained_on
 from iodine.errors import UserError
@@ -47,14 +41,11 @@ ex.named_configs |= {config.name: config for config in configurations.NAMED_CONF
 @ex.config_hook
 def feed_model(config, command_name, logger):
     """Hands precision and rematerialize to the plan of a model that declares them."""
-    plan = config["model"]
     try:
-        constructor = import_constructor(
-            plan.get("constructor"), "model", config["allow_constructors"]
-        )
+        declared = declared_options(config["model"], config["allow_constructors"])
     except UserError:
         return {}  # Commands that build the model say what is wrong.
-    options = {key: config[key] for key in declared_options(constructor) if key not in plan}
+    options = {key: config[key] for key in declared if key not in config["model"]}
     return {"model": options} if options else {}
 
 
