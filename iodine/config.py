@@ -243,8 +243,9 @@ def _with_options(model, values):
         if declared is not None and key in declared:
             options[key] = values[key]
         elif declared is not None and values[key] != ENTRIES[key].default:
+            name = str(model["constructor"]).rpartition(".")[2]
             raise UserError(
-                f"{key}={values[key]}: {model['constructor']} has no argument '{key}', leave it at "
+                f"{key}={values[key]}: {name} has no argument '{key}', leave it at "
                 f"{ENTRIES[key].default}"
             )
     return {**options, **model}
