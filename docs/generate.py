@@ -286,7 +286,9 @@ def _baselines(models: list[ShippedModel]) -> str:
             for m in group
         ]
         text += f"**{scenes}, {size}**\n\n{_table(header, rows)}\n"
-        text += "".join(f"`{m.name}`: {m.figures['note']}\n\n" for m in group if "note" in m.figures)
+        text += "".join(
+            f"`{m.name}`: {m.figures['note']}\n\n" for m in group if "note" in m.figures
+        )
     return text
 
 
