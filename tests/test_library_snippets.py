@@ -1,4 +1,4 @@
-"""The scripts of docs/library.md run as they stand there."""
+"""The scripts of docs/library.md and docs/cluster.md run as they stand there."""
 
 import os
 import re
@@ -16,6 +16,7 @@ from multi_object_datasets.generate import generate
 from tests.helpers import tiny
 
 PAGE = (tiny.ROOT / "docs" / "library.md").read_text()
+CLUSTER = (tiny.ROOT / "docs" / "cluster.md").read_text()
 SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = {"pixel_mlp", "squares", "write_squares", "demo_wide"}
@@ -39,6 +40,18 @@ def free_ports(count):
     for each in sockets:
         each.close()
     return ports
+
+
+def first_of_two_free_ports():
+    """Returns the number of a port that nothing listens to, nor to the next one."""
+    while True:
+        (first,) = free_ports(1)
+        with socket.socket() as second:
+            try:
+                second.bind(("localhost", first + 1))
+            except OSError:
+                continue
+            return first
 
 
 @pytest.fixture
@@ -84,6 +97,31 @@ def test_scripts_of_a_section_run(section, desk, capsys):
         elif file_name(text)[:-3] not in SHELL:  # What the shell runs or imports need not run here.
             runpy.run_path(file_name(text), run_name="__main__")
             assert capsys.readouterr().out
+
+
+def test_tasks_of_a_slurm_job_train_together(desk):
+    # Slurm's variables of two tasks on one machine.
+    (script,) = [text for language, text in BLOCK.findall(CLUSTER) if language == "python"]
+    (desk / "train_slurm.py").write_text(script.replace("12345", str(first_of_two_free_ports())))
+    words = ["with", "demo", "data.path=balls.tfrecords", "stop_after_steps=2", "seed=0"]
+    slurm = {
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_STEP_TASKS_PER_NODE": "2",
+        "SLURM_STEP_NUM_TASKS": "2",
+    }
+    tasks = [
+        subprocess.Popen(
+            [sys.executable, "train_slurm.py", *words],
+            env={**os.environ, **slurm, "SLURM_PROCID": str(number)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    printed = [task.communicate(timeout=300)[0] for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], printed
+    assert len(list(desk.glob("checkpoints/*/ckpt-2.index"))) == 1
 
 
 def test_scripts_are_short_and_fit_the_page():
