@@ -8,7 +8,8 @@ checkpoints/*/evaluation.json: what `evaluate` measured, and beside it
 
     "seeds"      {seed: {measure: value}} of every seed that was trained
     "training"   {"hardware", "minutes", "scenes", "steps", "seed", "command"} of the shipped seed
-    "published"  {"figure", "error", "source", "pixels"} of the same kind of model
+    "published"  {"figure", "error", "source", "pixels"} of the same kind of model, and a "remark"
+                 where that was trained on something else
     "note"       what a reader has to know to read the row
 
 each of which may be missing.
@@ -177,12 +178,15 @@ def _published(model: ShippedModel) -> str:
     published = model.figures.get("published")
     if not published:
         return "–"
+    text, remarks = _figure(published["figure"], published.get("error")), []
+    if published.get("remark"):
+        remarks.append(published["remark"])
     if published.get("pixels", model.config["image_dim"]) != list(model.config["image_dim"]):
-        return f"– (published at {_size(published['pixels'])})"
-    text = _figure(published["figure"], published.get("error"))
-    if model.over_seeds(model.measure)[0] < published["figure"] - LARGEST_GAP:
-        return f"{text}; not trained to its published figure"
-    return text
+        text = "–"
+        remarks.append(f"published at {_size(published['pixels'])}")
+    elif model.over_seeds(model.measure)[0] < published["figure"] - LARGEST_GAP:
+        remarks.append("not trained to its published figure")
+    return f"{text} ({'; '.join(remarks)})" if remarks else text
 
 
 def _count(number: float) -> str:
