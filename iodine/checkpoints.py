@@ -342,6 +342,7 @@ class CheckpointWriter:
     """
 
     def __init__(self, directory, record, **objects):
+        directory = os.fspath(directory)
         check_directory(directory)
         try:
             os.makedirs(directory, exist_ok=True)
