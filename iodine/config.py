@@ -422,8 +422,9 @@ def _of_record(plans, trained, entries, parts, known):
         for key, (_, value) in differing(before, known.plans(values)).items():
             _set(plans, key, value)
     else:
+        changed = {k: v for k, v in fed.items() if k not in PLANS and v != trained.get(k)}
         for plan in plans.values():
-            plan |= {k: fed[k] for k in fed.keys() & plan.keys()}
+            plan |= {k: changed[k] for k in changed.keys() & plan.keys()}
     plans["model"] |= {k: values[k] for k in ("precision", "rematerialize") if k in plans["model"]}
     return {**values, **_with_parts(plans, parts, values)}
 
