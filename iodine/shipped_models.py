@@ -78,6 +78,23 @@ def scenes_beside(checkpoint: str) -> str | None:
     return path if directory in shipped and os.path.isfile(path) else None
 
 
+def folder_for_results(checkpoint: str) -> str:
+    """Returns the directory that results of a checkpoint go to unless the user names one.
+
+    Args:
+      checkpoint: its prefix.
+
+    Returns:
+      Its directory; for a model within the installed package, the model's name, in the working
+      directory.
+    """
+    directory = os.path.dirname(checkpoint)
+    package = Path(__file__).resolve().parent
+    return (
+        os.path.basename(directory) if package in Path(directory).resolve().parents else directory
+    )
+
+
 def num_scenes(path: str) -> int:
     """Returns the number of scenes in a file."""
     return sum(1 for _ in records.read_records(path))

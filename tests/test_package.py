@@ -120,6 +120,17 @@ def test_an_image_is_segmented_in_one_line(installed, tmp_path):
     assert (tmp_path / "slots" / "photo_labels.png").exists()
 
 
+def test_results_go_to_the_working_directory(installed, tmp_path):
+    script = (
+        "from iodine import checkpoints, shipped_models\n"
+        "for path in checkpoints.checkpoint_prefix('demo'), 'runs/demo_1/ckpt-5':\n"
+        "    print(shipped_models.folder_for_results(path))\n"
+    )
+    code, stdout, stderr = run(installed, "python", "-c", script, cwd=tmp_path)
+    assert code == 0, stderr
+    assert stdout.split() == ["demo", "runs/demo_1"]
+
+
 def test_a_model_that_was_left_out_is_one_line_that_says_where_it_is(installed, tmp_path):
     words = ["evaluate", "with", "air", "eval_images=16"]
     code, _, stderr = run(installed, "iodine", *words, cwd=tmp_path)
