@@ -1,43 +1,53 @@
 #!/usr/bin/env bash
-# ./run.sh       sets up .venv, evaluates and draws the trained models, then trains `demo_fast` a while
-# ./run.sh test  sets up .venv with the test tools and runs all tests
 set -euo pipefail
 cd "$(dirname "$0")"
 
-setup() { # makes .venv, or brings it up to date, with the given extra
-    local python=${PYTHON:-python3}
+usage() {
+    cat <<'TEXT'
+./run.sh           sets up .venv once; then, in at most five minutes on two cores, takes scenes apart
+                   with trained models, trains a small one, and writes one report.html
+./run.sh test ...  sets up .venv with the test tools and runs all tests (arguments go to pytest)
+./run.sh setup     sets up .venv and does no more
+./run.sh --help    says this
+
+All need Python 3.11 to 3.13: PYTHON=/path/to/python3.11 ./run.sh takes another than python3.
+TEXT
+}
+
+setup() { # makes .venv, or brings it up to date, with the given extra; a second run changes nothing
+    local python=${PYTHON:-python3} stamp=.venv/installed$1 wanted
     "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || {
         echo "error: Python 3.11 to 3.13 is needed (PYTHON=/path/to/python3.11 ./run.sh)" >&2
         exit 1
     }
-    [ -x .venv/bin/python ] || "$python" -m venv .venv
-    .venv/bin/pip install --quiet --upgrade "pip>=24"
-    .venv/bin/pip install --quiet --editable ".$1"
+    wanted=$("$python" --version; cat requirements.txt pyproject.toml)
+    [ "$wanted" != "$(cat "$stamp" 2> /dev/null)" ] || return 0
+    echo "installing into .venv, once: a few minutes, most of it TensorFlow"
+    if [ "$("$python" --version)" != "$(.venv/bin/python --version 2> /dev/null)" ]; then
+        "$python" -m venv --clear .venv
+    fi
+    .venv/bin/python -m pip install --disable-pip-version-check --editable ".$1"
+    echo "$wanted" | tee "$stamp" > .venv/installed # The test tools come on top of all others.
 }
 
 export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3}
-if [ "${1:-}" = test ]; then
-    setup "[test]"
-    exec .venv/bin/python -m pytest "${@:2}"
-fi
-[ $# -eq 0 ] || { echo "usage: ./run.sh [test [pytest arguments]]" >&2; exit 1; }
-
-setup ""
-python=.venv/bin/python
-run=runs/$(date +%Y%m%d-%H%M%S)
-mkdir -p "$run"
-for figures in checkpoints/*/evaluation.json; do # the trained models
-    model=$(basename "$(dirname "$figures")")
-    options=(eval_images=64) # figures beside the models are of more
-    scenes=checkpoints/$model/scenes.tfrecords
-    if [ -f "$scenes" ]; then # where it takes hours to make them
-        options=("data.path=$scenes" data.held_out=4 eval_images=4)
-    fi
-    "$python" -m iodine.main evaluate with "$model" "${options[@]}" out="$run/$model.json"
-    "$python" -m iodine.main visualize with "$model" "${options[@]}" out="$run/$model"
-done
-echo "metrics: $run/*.json   pictures: $run/*/report.html"
-echo "training demo_fast: the foreground ARI (ARI-nobg) rises after some 500 steps; Ctrl-C ends it"
-"$python" -m iodine.main -F "$run/sacred" with demo_fast checkpoint_dir="$run/checkpoint" \
-    stop_after_steps=2500
-echo "checkpoint: $run/checkpoint_1"
+case ${1:-} in
+    test)
+        setup "[test]"
+        exec .venv/bin/python -m pytest "${@:2}"
+        ;;
+    setup)
+        setup ""
+        ;;
+    "")
+        setup ""
+        exec .venv/bin/python -m iodine.evaluate.tour "runs/$(date +%Y%m%d-%H%M%S)"
+        ;;
+    -h | --help)
+        usage
+        ;;
+    *)
+        usage >&2
+        exit 1
+        ;;
+esac

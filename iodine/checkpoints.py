@@ -11,10 +11,13 @@ import tempfile
 
 import tensorflow as tf
 
+from iodine.entries import checkpoint_root
 from iodine.errors import UserError
 from multi_object_datasets import files
 
 MAX_TO_KEEP = 5
+# Shipped models whose weights exceed 5 MB: in the repository, not in the installed package.
+LEFT_OUT = ("air", "air_small")
 # The entry that tells TensorFlow 2's checkpoints from TensorFlow 1's.
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 RECORD_KEY = "record/.ATTRIBUTES/py_state"
@@ -98,11 +101,21 @@ def _shipped(path):
     """Returns the directory of the shipped model that a path names, None if it names none.
 
     A name does, and what configs have for it, checkpoints/NAME.
+
+    Raises:
+      UserError: if the model is too large for the installed package.
     """
     root, name = os.path.split(os.path.normpath(path))
-    if root not in ("", "checkpoints"):
+    if root not in ("", "checkpoints", os.path.normpath(checkpoint_root())):
         return None
-    return next((d for d in shipped_directories() if os.path.basename(d) == name), None)
+    directories = shipped_directories()
+    found = next((d for d in directories if os.path.basename(d) == name), None)
+    if found is None and name in LEFT_OUT and directories:
+        raise UserError(
+            f"the weights of {name} are too large for the installed package: take the folder "
+            f"checkpoints/{name} from the repository and set checkpoint_dir to it"
+        )
+    return found
 
 
 def own_prefix(path):

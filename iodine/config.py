@@ -109,7 +109,7 @@ def resolve(
 
 def differing(first: Mapping, second: Mapping, prefix: str = "") -> dict[str, tuple]:
     """Returns {dotted key: (value in the first, in the second)} of the leaves that differ."""
-    found = {}
+    found: dict[str, tuple] = {}
     for key in dict.fromkeys((*first, *second)):
         a, b, path = first.get(key), second.get(key), f"{prefix}{key}"
         if isinstance(a, Mapping) and isinstance(b, Mapping):

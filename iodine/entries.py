@@ -5,6 +5,7 @@ or a command is to be carried out.
 """
 
 import math
+import os
 from typing import Any, NamedTuple
 
 from iodine.errors import UserError, as_whole_number, did_you_mean
@@ -59,6 +60,16 @@ class Entry(NamedTuple):
         if problem:
             raise UserError(f"{place}{self.name}{problem}")
         return value
+
+
+def checkpoint_root():
+    """Returns the directory of checkpoints: that of IODINE_CHECKPOINTS, or "checkpoints"."""
+    return os.path.expanduser(os.environ.get("IODINE_CHECKPOINTS") or "checkpoints")
+
+
+def default_checkpoint_dir(name):
+    """Returns the `checkpoint_dir` of a named config that says nothing of it."""
+    return os.path.join(checkpoint_root(), name)
 
 
 def _is_number(value):
@@ -135,7 +146,7 @@ def _fed(name, default, help, kind, **options):
 _RUN = (
     Entry(
         "checkpoint_dir",
-        "checkpoints/iodine",
+        default_checkpoint_dir("iodine"),
         "Directory of the run's checkpoints and event files, or of the model to look at.",
         "path",
     ),

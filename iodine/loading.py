@@ -1,12 +1,15 @@
 """Opening a trained model: from a name or a path to a model, its data and its config."""
 
+import atexit
 import json
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from iodine import checkpoints, config
+from iodine import checkpoints, config, shipped_models
 from iodine.build import build, build_model
 from iodine.data.provenance import check_never_trained_on
 from iodine.data.scene_dataset import SceneDataset
@@ -14,6 +17,8 @@ from iodine.errors import UserError
 from iodine.model import Model
 from iodine.optimizer import Adam
 from iodine.train import devices
+from multi_object_datasets import files
+from multi_object_datasets.errors import DatasetError
 
 
 class OpenModel(NamedTuple):
@@ -67,6 +72,7 @@ def open_model(
     updates: Mapping[str, Any] | None = None,
     for_testing: bool = False,
     fallback: str | None = None,
+    num_scenes: int | None = 0,
 ) -> OpenModel:
     """Opens a trained model.
 
@@ -80,6 +86,9 @@ def open_model(
       updates: {dotted key: value}, as on the command line; `checkpoint_dir` among them names the
         checkpoint of a named config.
       for_testing: whether the data's held-out scenes are to test the model.
+      num_scenes: number of held-out scenes that are wanted, 0 if none is looked at. A shipped model
+        whose data file is not there has those beside it, if they are as many; None takes these
+        whatever their number.
       fallback: named config of a checkpoint that does not remember its own, as converted ones.
 
     Returns:
@@ -99,15 +108,17 @@ def open_model(
     resolution = config.resolve(named, updates, record)
     for note in resolution.notes:
         print(note, file=sys.stderr)
-    return restore(resolution.config, for_testing)
+    return restore(resolution.config, for_testing, num_scenes)
 
 
-def restore(config: Mapping[str, Any], for_testing: bool = False) -> OpenModel:
+def restore(
+    config: Mapping[str, Any], for_testing: bool = False, num_scenes: int | None = 0
+) -> OpenModel:
     """Builds the model and the data of a resolved config and restores the model's weights.
 
     Args:
       config: what `config.resolve` returned to look at a model with.
-      for_testing: as for `open_model`.
+      for_testing, num_scenes: as for `open_model`.
 
     Raises:
       UserError: as `open_model`.
@@ -116,9 +127,47 @@ def restore(config: Mapping[str, Any], for_testing: bool = False) -> OpenModel:
     devices.set_memory_growth(config["gpu_memory_growth"])
     dataset, model, _ = build_parts(config)
     record = checkpoints.restore_model(path, model, dataset.image_shape)
-    if for_testing and (line := check_never_trained_on(record.get("data"), dataset)):
+    if num_scenes != 0 and (scenes := _scenes_beside(path, config, record, dataset, num_scenes)):
+        config = {**config, "data": {**config["data"], **scenes}}
+        dataset = build(config["data"], "data", config["allow_constructors"])
+    elif for_testing and (line := check_never_trained_on(record.get("data"), dataset)):
         print(line, file=sys.stderr)
     return OpenModel(model, dataset, dict(config), record, path)
+
+
+def _scenes_beside(path, config, record, dataset, num_scenes):
+    """Returns what to change in the data's plan for the scenes beside a model, and says so.
+
+    Args:
+      path: prefix of the model's checkpoint.
+      config: the config to look with.
+      record: what the checkpoint remembers.
+      dataset: the config's data set.
+      num_scenes: as for `open_model`.
+
+    Returns:
+      {argument of the data set: value}, or None where its own file is there, the user names a file,
+      or the scenes beside the model are too few.
+    """
+    trained_on = record.get("config", {}).get("data", {}).get("path")
+    scenes = shipped_models.scenes_beside(path)
+    if scenes is None or config["data"]["path"] != trained_on or _is_there(dataset.path):
+        return None
+    count = shipped_models.num_scenes(scenes)
+    if num_scenes is not None and num_scenes > count:
+        return None
+    print(f"no {dataset.path} yet: these are the {count} scenes in {scenes}", file=sys.stderr)
+    cache = tempfile.mkdtemp(prefix="iodine-")  # The package's folder is not for writing.
+    atexit.register(shutil.rmtree, cache, ignore_errors=True)
+    return {"path": scenes, "cache": cache, "held_out": count}
+
+
+def _is_there(path):
+    """Whether all files that a data path names are there."""
+    try:
+        return all(os.path.exists(file) for file in files.expand(path))
+    except DatasetError:
+        return False
 
 
 def load_model(
@@ -129,19 +178,27 @@ def load_model(
     Args:
       name, updates: as for `open_model`.
     """
-    opened = open_model(name, updates)
+    opened = open_model(name, updates, num_scenes=None)
     return opened.model, opened.dataset, opened.config
 
 
-def list_models() -> dict[str, dict[str, Any]]:
+def list_models(verify: bool = False) -> dict[str, dict[str, Any]]:
     """Lists the shipped models.
+
+    Args:
+      verify: whether to compare their files with the list of SHA-256 checksums beside them.
 
     Returns:
       {name: {"config": the named config, "data": class of its data set, "path": of its directory,
       "figures": what `evaluate` measured, {} if nothing}}.
+
+    Raises:
+      UserError: if a file is not the one on the list.
     """
     models = {}
     for directory in checkpoints.shipped_directories():
+        if verify:
+            shipped_models.verify(directory)
         record = checkpoints.read_record(checkpoints.checkpoint_prefix(directory))
         plans = record.get("config", {})
         figures = os.path.join(directory, "evaluation.json")

@@ -84,7 +84,9 @@ def evaluate(eval_images, factor_regression, out, seed, _config):
 
     if out:
         result_files.check_result_path(out)
-    opened = restore(_config, for_testing=True)
+    # Fitting the factors needs training scenes, of which none lie beside a model.
+    num_scenes = 0 if factor_regression else eval_images
+    opened = restore(_config, for_testing=True, num_scenes=num_scenes)
     model = opened.model
     regressor = choose_regressor(factor_regression, model)
     report = evaluation.evaluate(model, opened.dataset, eval_images, seed, regressor)
@@ -159,7 +161,8 @@ def visualize(image, out, eval_images, seed, _config):
     """
     from iodine.evaluate import visualization
 
-    opened = restore(_config, for_testing=image is None)
+    num_scenes = None if image is None else 0
+    opened = restore(_config, for_testing=image is None, num_scenes=num_scenes)
     visualization.visualize(
         opened.model, opened.dataset, opened.path, image, out, eval_images, seed
     )
@@ -191,7 +194,9 @@ def compare(checkpoint_dir, eval_images, out, seed, _run):
         )
     words = {k: v for k, v in _run.meta_info["config_updates"].items() if k != "checkpoint_dir"}
     named = next(iter(_run.meta_info["named_configs"]), None)
-    opened = [open_model(path, words, fallback=named) for path in checkpoint_dir]
+    opened = [
+        open_model(path, words, fallback=named, num_scenes=eval_images) for path in checkpoint_dir
+    ]
     compare.check_comparable(opened)
     models = [compare.TrainedModel(each.path, each.model) for each in opened]
     compare.compare(models, opened[0].dataset, out, eval_images, seed)

@@ -122,3 +122,36 @@ def test_importing_the_package_leaves_the_process_alone():
     environment = {k: v for k, v in os.environ.items() if k != "TF_USE_LEGACY_KERAS"}
     environment["PYTHONPATH"] = str(tiny.ROOT)
     subprocess.run([sys.executable, "-c", script], check=True, cwd="/", env=environment)
+
+
+def test_a_shipped_model_without_its_data_file_has_the_scenes_beside_it(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("IODINE_DATA", raising=False)
+    beside = str(tiny.ROOT / "checkpoints" / "demo_fast" / "scenes.tfrecords")
+    model, dataset, config = iodine.load_model("demo_fast")
+    assert dataset.path == config["data"]["path"] == beside
+    assert sum(len(batch["image"]) for batch in dataset("test")) == 16
+    own = "multi_object_datasets/balls_train.tfrecords"
+    assert f"no {own} yet: these are the 16 scenes in {beside}" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())  # nor is anything packed beside the model
+    assert not list((tiny.ROOT / "checkpoints" / "demo_fast").glob("*.packed"))
+    assert open_model("demo_fast", num_scenes=16).dataset.path == beside
+    # More scenes than there are, none at all, and a file that the user names.
+    assert open_model("demo_fast", num_scenes=17).dataset.path == own
+    assert open_model("demo_fast").dataset.path == own
+    named = {"data.path": "elsewhere.tfrecords"}
+    assert open_model("demo_fast", named, num_scenes=16).dataset.path == "elsewhere.tfrecords"
+    (tmp_path / "multi_object_datasets").mkdir()
+    (tmp_path / own).touch()
+    assert open_model("demo_fast", num_scenes=16).dataset.path == own
+
+
+def test_a_model_of_ones_own_has_no_scenes_beside_it(trained):
+    path = str(trained / "c_1")
+    (trained / "scenes.tfrecords").rename(trained / "c_1" / "scenes.tfrecords")
+    try:
+        assert open_model(path, num_scenes=4).dataset.path == str(trained / "scenes.tfrecords")
+    finally:
+        (trained / "c_1" / "scenes.tfrecords").rename(trained / "scenes.tfrecords")

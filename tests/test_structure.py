@@ -11,7 +11,13 @@ from tests.helpers import tiny
 ROOMS = (
     ("multi_object_datasets",),
     ("iodine.errors", "iodine.startup"),
-    ("iodine.build", "iodine.entries", "iodine.checkpoints", "iodine.optimizer"),
+    (
+        "iodine.build",
+        "iodine.entries",
+        "iodine.checkpoints",
+        "iodine.optimizer",
+        "iodine.shipped_models",
+    ),
     ("iodine.data", "iodine.figures", "iodine.modules.utils"),
     ("iodine.model",),
     ("iodine.modules", "iodine.train"),

@@ -2,6 +2,8 @@
 
 from types import SimpleNamespace
 
+from iodine.entries import default_checkpoint_dir
+
 NAMED_CONFIGS = {}  # {name: `NamedConfig`}, in the order of their definition
 
 
@@ -23,7 +25,7 @@ class NamedConfig:
         self.name = function.__name__
         self.__doc__ = function.__doc__
         self.function = function
-        self.entries = {"checkpoint_dir": f"checkpoints/{self.name}", **entries}
+        self.entries = {"checkpoint_dir": default_checkpoint_dir(self.name), **entries}
 
     def plans(self, values):
         """Returns the plans that the function makes of entries {name: value}."""

@@ -6,6 +6,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from iodine import shipped_models
 from iodine.data import image_files
 from iodine.evaluate import evaluation, factors, metrics, prediction
 from iodine.figures import curves, decompositions, latents
@@ -264,7 +265,8 @@ def visualize(model, dataset, checkpoint, images, out, num_images, seed):
       checkpoint: path of the checkpoint that the model was restored from.
       images: pictures to show instead of held-out scenes, as for `image_files.image_paths`, the
         first ones if there are many; or None.
-      out: directory to write to, new or empty; report-STEP beside the checkpoint if None.
+      out: directory to write to, new or empty; if None, report-STEP beside the checkpoint, or under
+        the model's name in the working directory for a model of the installed package.
       num_images: number of scenes for metrics and projections.
       seed: of noise, samples and projections.
 
@@ -282,7 +284,7 @@ def visualize(model, dataset, checkpoint, images, out, num_images, seed):
         batch = {"image": np.stack(pictures)}  # [B, 1, H, W, C]
     if out is None:
         step = checkpoint.rsplit("-", 1)[-1]
-        out = os.path.join(os.path.dirname(checkpoint), f"report-{step}")
+        out = os.path.join(shipped_models.folder_for_results(checkpoint), f"report-{step}")
     report = Report(out, f"{type(model).__name__}: {checkpoint}")
     if images is None:
         show_held_out_scenes(report, model, dataset, batch, num_images, seed)

@@ -1,0 +1,207 @@
+"""The first five minutes: shipped models take scenes apart, and a small one is trained.
+
+    python -m iodine.evaluate.tour DIR
+
+writes DIR/report.html. `./run.sh` runs it.
+"""
+
+# ruff: noqa: E402
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from typing import NamedTuple
+
+from iodine import startup
+
+if __name__ == "__main__":
+    startup.import_tensorflow()
+
+from iodine import checkpoints, loading, shipped_models
+from iodine.errors import UserError
+from iodine.evaluate import metrics
+from iodine.evaluate.visualization import run_model
+from iodine.figures import decompositions
+from iodine.figures.report import Report
+
+# (model, what it takes apart), one for each of the paper's data sets.
+MODELS = (
+    ("tetrominoes_fast", "Tetrominoes"),
+    ("multi_dsprites_fast", "Multi-dSprites"),
+    ("clevr6_fast", "CLEVR"),
+)
+TRAINED = "demo_fast"
+# Where the foreground ARI of its training batches, in colour, has risen above 0.8.
+TRAINING_STEPS = 1500
+NUM_SCENES = 6  # measured
+NUM_SHOWN = 4
+PLAN = """\
+1. Three trained models take held-out scenes of the paper's data sets apart: about a minute.
+2. A small model, {trained}, is trained until balls come apart, {steps} steps: two to three minutes.
+   The first run also draws its scenes, in a quarter of a minute.
+3. All of it goes to {report}."""
+NEXT = """\
+Next:
+  {python} -m iodine.main visualize with clevr6_fast out=looked
+  {python} -m iodine.main segment with clevr6_fast image=YOUR_IMAGE.png out=slots
+  {python} -m iodine.main with {trained} -F runs"""
+
+
+class Score(NamedTuple):
+    """What a model reached on the scenes beside it.
+
+    Attributes:
+      name: of the model.
+      num_scenes: number of scenes.
+      ari: their mean foreground ARI.
+      expected: the same of the shipped model on `num_expected` scenes, and its standard error.
+      num_expected: number of these scenes.
+    """
+
+    name: str
+    num_scenes: int
+    ari: float
+    expected: tuple[float, float]
+    num_expected: int
+
+    def __str__(self):
+        mean, stderr = self.expected
+        return (
+            f"foreground ARI {self.ari:.3f} on {self.num_scenes} scenes (the shipped model's on "
+            f"{self.num_expected}: {mean:.3f} ± {stderr:.3f})"
+        )
+
+
+def add_model(report, name, title, text, checkpoint=None):
+    """Adds what a model makes of the held-out scenes beside a shipped model.
+
+    Args:
+      report: `Report` to add to.
+      name: of the shipped model.
+      title: of the section.
+      text: its paragraph.
+      checkpoint: directory of another model of the same config, which is looked at instead.
+
+    Returns:
+      `Score`.
+
+    Raises:
+      UserError: if a model has no scenes beside it, or as `loading.open_model`.
+    """
+    shipped = checkpoints.checkpoint_prefix(name)
+    scenes = shipped_models.scenes_beside(shipped)
+    if scenes is None:
+        raise UserError(f"there are no scenes beside {shipped}: clone the repository again")
+    opened = loading.open_model(str(checkpoint or name))
+    with tempfile.TemporaryDirectory() as cache:
+        dataset = dataclasses.replace(
+            opened.dataset,
+            path=scenes,
+            cache=cache,
+            batch_size=min(NUM_SCENES, shipped_models.num_scenes(scenes)),
+        )
+        batch = next(dataset("summary").as_numpy_iterator())
+    info = run_model(opened.model, batch, seed=0)
+    values = metrics.measure(info, opened.model)["ari_nobg"]
+    with open(os.path.join(os.path.dirname(shipped), "evaluation.json")) as file:
+        figures = json.load(file)
+    expected = figures["ari_nobg"]["mean"], figures["ari_nobg"]["stderr"]
+    num_scenes = len(batch["image"])
+    score = Score(name, num_scenes, float(values[:, -1].mean()), expected, figures["num_images"])
+    report.add_heading(title)
+    report.add_text(text)
+    report.add_figure(
+        name,
+        decompositions.example_plot(info, range(min(NUM_SHOWN, num_scenes))),
+        "Each row is a scene. The frame of a slot has the colour of its mask; each slot shows its "
+        f"component before masking. Left: the foreground ARI. {score}.",
+    )
+    print(f"{title}: {score}", flush=True)
+    return score
+
+
+def train(directory, num_steps):
+    """Trains the small model by the command that anyone would use, shown with its progress bar.
+
+    Args:
+      directory: of its checkpoints.
+      num_steps: number of steps.
+
+    Raises:
+      UserError: if the command fails; its own line has said why.
+    """
+    words = [TRAINED, f"checkpoint_dir={directory}", "continue_run=auto", "seed=0"]
+    words += [f"stop_after_steps={num_steps}"]
+    command = ["-m", "iodine.main", "--loglevel=ERROR", "with", *words]
+    print("$ python", *command, flush=True)
+    code = subprocess.run([sys.executable, *command]).returncode
+    if code:
+        raise UserError(f"the training ended with exit code {code}")
+
+
+def tour(out, models=MODELS, num_steps=TRAINING_STEPS):
+    """Runs the whole and writes its report.
+
+    Args:
+      out: directory to write to, new or empty.
+      models: list of (name of a shipped model, title of its section).
+      num_steps: number of training steps of the small model.
+
+    Returns:
+      Path of the report.
+
+    Raises:
+      UserError: for a directory that holds something already, or if a step of the tour fails.
+    """
+    began = time.monotonic()
+    report = Report(out, "The first five minutes")
+    path = os.path.join(out, "report.html")
+    print(PLAN.format(trained=TRAINED, steps=num_steps, report=path), flush=True)
+    report.add_text("Held-out scenes, and the slots that each model takes them apart into.")
+    scores = [
+        add_model(report, name, title, f"{name}, a trained model of the repository.")
+        for name, title in models
+    ]
+    directory = os.path.join(out, "checkpoint")
+    training_began = time.monotonic()
+    train(directory, num_steps)
+    minutes = (time.monotonic() - training_began) / 60
+    text = (
+        f"{TRAINED}, trained on this machine for {minutes:.1f} minutes and {num_steps} steps. The "
+        "shipped one was trained for 5500 steps."
+    )
+    scores.append(add_model(report, TRAINED, "Balls, just trained", text, directory))
+    report.add_heading("Figures")
+    report.add_table(
+        [
+            ["model", "scenes", "foreground ARI", "shipped model on more scenes", "scenes"],
+            *[
+                [
+                    f"{score.name}{' (just trained)' if score is scores[-1] else ''}",
+                    str(score.num_scenes),
+                    f"{score.ari:.3f}",
+                    f"{score.expected[0]:.3f} ± {score.expected[1]:.3f}",
+                    str(score.num_expected),
+                ]
+                for score in scores
+            ],
+        ]
+    )
+    path = report.write()
+    print(f"Done in {(time.monotonic() - began) / 60:.1f} minutes. Report: {path}")
+    print(NEXT.format(python=os.path.relpath(sys.executable), trained=TRAINED))
+    return path
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m iodine.evaluate.tour DIR")
+    try:
+        tour(sys.argv[1])
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
