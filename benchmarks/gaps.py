@@ -56,13 +56,13 @@ def idle_intervals(busy, begin, end):
 
 
 def host_time(steps):
-    """The time between the calls of steps, mean and longest.
+    """The time between the calls of steps, median and longest.
 
     Args:
       steps: [(name, begin, end), ...], two or more, in order.
     """
     between = [after[1] - before[2] for before, after in zip(steps, steps[1:])]
-    return np.mean(between), max(between)
+    return np.median(between), max(between)
 
 
 def main():
@@ -88,8 +88,8 @@ def main():
     idle = np.diff(idle_intervals(busy, begin, end), axis=1)
     share, longest = 100 * idle.sum() / (end - begin), idle.max(initial=0.0)
     print(f"{len(steps)} steps of {(end - begin) / len(steps):.1f} ms")
-    mean, most = host_time(steps)
-    print(f"host between two steps: {mean:.2f} ms, at most {most:.2f} ms")
+    median, most = host_time(steps)
+    print(f"host between two steps: {median:.2f} ms, at most {most:.2f} ms")
     print(f"nothing computed: {share:.1f} % of the time, at most {longest:.1f} ms at once")
 
 

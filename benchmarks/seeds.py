@@ -22,6 +22,8 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 
+from iodine import checkpoints
+from iodine.train.stages import plan_stages
 from multi_object_datasets.arguments import Parser
 
 LABELS = {"ari_nobg": "foreground ARI", "ari": "ARI", "mse": "MSE"}
@@ -37,7 +39,7 @@ def train_and_evaluate(config, updates, name, out, core):
     on_core = ["taskset", "--cpu-list", str(core), *MODULE]
     train = ["-F", str(observed), *words, "continue_run=auto"]
     with open(out / f"{name}.log", "a") as log:
-        if not any(run["status"] == "COMPLETED" for run, _ in recorded_runs(observed)):
+        if not is_finished(out / name):
             subprocess.run([*on_core, *train], check=True, stdout=log, stderr=log)
         evaluate = ["evaluate", *words, f"out={report}"]
         subprocess.run([*on_core, *evaluate], check=True, stdout=log, stderr=log)
@@ -45,6 +47,14 @@ def train_and_evaluate(config, updates, name, out, core):
     evaluation = json.loads(report.read_text())
     figures = {"minutes": minutes, "curves": curves, "evaluation": evaluation}
     (out / f"{name}.json").write_text(json.dumps(figures))
+
+
+def is_finished(directory):
+    """Returns whether the training that saves to a directory has made all its steps."""
+    for path in checkpoints.checkpoints_in(str(directory))[:1]:
+        config = checkpoints.read_record(path)["config"]
+        return checkpoints.step_of(path) >= plan_stages(config)[-1].until
+    return False
 
 
 def recorded_runs(directory):

@@ -85,7 +85,6 @@ CONSTRUCTORS = {
         "LocScaleDistribution",
         "BernoulliOutput",
         "MaskedMixture",
-        "MaskedMean",
     ),
     "iodine.modules.factor_eval": ("FactorRegressor",),
     "iodine.modules.data": (

@@ -189,6 +189,7 @@ def name_for_tensorflow(prefix):
 
     TensorFlow would find nothing in a directory `run [1]`, which is therefore read through a link.
     """
+    prefix = os.fspath(prefix)
     if not is_pattern(prefix):
         yield prefix
         return

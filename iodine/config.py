@@ -243,8 +243,9 @@ def _with_options(model, values):
         if declared is not None and key in declared:
             options[key] = values[key]
         elif declared is not None and values[key] != ENTRIES[key].default:
+            name = str(model["constructor"]).rpartition(".")[2]
             raise UserError(
-                f"{key}={values[key]}: {model['constructor']} has no argument '{key}', leave it at "
+                f"{key}={values[key]}: {name} has no argument '{key}', leave it at "
                 f"{ENTRIES[key].default}"
             )
     return {**options, **model}
@@ -421,8 +422,9 @@ def _of_record(plans, trained, entries, parts, known):
         for key, (_, value) in differing(before, known.plans(values)).items():
             _set(plans, key, value)
     else:
+        changed = {k: v for k, v in fed.items() if k not in PLANS and v != trained.get(k)}
         for plan in plans.values():
-            plan |= {k: fed[k] for k in fed.keys() & plan.keys()}
+            plan |= {k: changed[k] for k in changed.keys() & plan.keys()}
     plans["model"] |= {k: values[k] for k in ("precision", "rematerialize") if k in plans["model"]}
     return {**values, **_with_parts(plans, parts, values)}
 

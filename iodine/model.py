@@ -12,6 +12,7 @@ channels.
 """
 
 import abc
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -33,7 +34,21 @@ State = dict[str, Any]  # what inference holds to be true of the scenes at one p
 Scalars = dict[str, tf.Tensor]
 
 
-class Model(snt.Module, abc.ABC):
+class Documented(type(snt.Module)):
+    """Gives methods back the name, docstring and signature that Sonnet's wrapping takes away."""
+
+    def __new__(cls, name, bases, attributes):
+        methods = {key: value for key, value in attributes.items() if inspect.isfunction(value)}
+        made = super().__new__(cls, name, bases, attributes)
+        for key, method in methods.items():
+            wrapped = vars(made)[key]
+            wrapped.__doc__, wrapped.__name__ = method.__doc__, method.__name__
+            wrapped.__qualname__ = method.__qualname__
+            wrapped.__signature__ = inspect.signature(method)
+        return made
+
+
+class Model(snt.Module, metaclass=Documented):
     """A model of scenes as sets of slots. A subclass gives `noise_shape`, `infer` and `loss`.
 
     Data is a dict of image [B, frames, H, W, C] in [0, 1] and, where there is ground truth, mask
@@ -217,13 +232,16 @@ class Model(snt.Module, abc.ABC):
 
     # ---------------------------------------------------------------- what others call
 
-    @snt.once
     def initialize(self, image_shape: Sequence[int]) -> None:
         """Creates all variables and sets `image_shape`; a second call changes nothing.
 
         Args:
           image_shape: (H, W, C).
         """
+        self._initialize(image_shape)
+
+    @snt.once
+    def _initialize(self, image_shape):
         self.image_shape = tuple(image_shape)
         self.create_variables(tf.zeros([1, self.num_frames, *image_shape]))
         if self.factor_evaluator is not None:

@@ -24,6 +24,7 @@ def import_tensorflow():
     They can be caught by their file descriptor alone. Another process filters them, so that they
     are shown even if the import ends this one, as on a CPU without AVX.
     """
+    open_closed_streams()
     # TensorFlow Probability needs the older Keras; the newer one takes a second to import.
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     # TensorFlow's converter for phones would import JAX where that is installed.

@@ -124,6 +124,10 @@ def test_seeds_that_were_interrupted_resume_in_the_same_directory(tmp_path):
     assert figures["curves"]["loss"]["steps"][-1] == 40 and figures["minutes"] > 0
     resumed = json.loads((out / "sacred-float32-3" / "2" / "metrics.json").read_text())
     assert resumed["loss"]["steps"] == list(range(began + 1, 41))
+    (out / "float32-3.json").unlink()  # interrupted once more, before or in the evaluation
+    subprocess.run(command, cwd=tiny.ROOT, check=True)
+    assert json.loads((out / "float32-3.json").read_text()) == figures
+    assert len(list((out / "sacred-float32-3").glob("*/run.json"))) == 2
 
 
 def test_of_a_step_that_was_made_twice_the_later_one_counts():

@@ -90,7 +90,7 @@ MISTAKES = {
     ),
     "argument of another constructor": (
         tiny.arguments(model__decoder__pixel_decoder__constructor="iodine.modules.networks.DeConv"),
-        ["model.decoder.pixel_decoder", "DeConv needs cnn_opt"],
+        ["cnn_opt", "ConvNet2D needs kernel_shapes"],
     ),
     "unknown module": (
         tiny.arguments(model__constructor="nowhere.Model"),

@@ -147,10 +147,11 @@ def test_the_foreground_ari_of_a_scene_without_an_object_is_undefined_and_no_1()
     model = tiny_model()[1]
     mask = objectless()
     image = np.zeros([2, 1, 2, 2, 3], np.float32)
-    found = model.image_metrics(image, image, mask[:, 0], mask[:, 0])
+    state = {"recons": image, "pred_mask": mask[:, 0]}
+    found = model.metrics({"image": image, "mask": mask}, state, 0)
     np.testing.assert_array_equal(found["ari_nobg"], [1.0, np.nan])
     np.testing.assert_array_equal(found["ari"], [1.0, 1.0])
-    nothing = model.image_metrics(image, image, 0 * mask[:, 0], mask[:, 0])
+    nothing = model.metrics({"image": image, "mask": 0 * mask}, state, 0)
     assert np.isnan(nothing["ari"]).all()
 
 

@@ -1,5 +1,8 @@
 """Every model keeps the contract of `iodine.model`. A new model is one new line here."""
 
+import inspect
+import pydoc
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -184,6 +187,20 @@ def test_a_saved_model_encodes_and_decodes_any_number_of_scenes(name, parts, tmp
         if hasattr(model, "decode"):
             recons = model.decode(slots)["recons"]
             np.testing.assert_allclose(loaded.decode(slots), recons, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "method", ["initialize", "infer", "loss", "encode", "__call__", "eval", "decode"]
+)
+def test_help_shows_what_a_method_takes_and_gives(parts, method):
+    model, _, _ = parts
+    if not hasattr(model, method):
+        return
+    argument, *_ = inspect.signature(getattr(model, method)).parameters
+    for owner in (model, type(model)):
+        title, *text = pydoc.plain(pydoc.render_doc(getattr(owner, method))).splitlines()[2:]
+        assert title.startswith((f"{method}({argument}:", f"{method}(self, {argument}:"))
+        assert text
 
 
 def test_a_model_is_built_with_the_background_of_its_data():

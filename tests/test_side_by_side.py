@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from export import export_step, import_params, pure_step, run_step
 from iodine import checkpoints
+from iodine.build import build
 from iodine.errors import UserError
 from iodine.train.learner import Learner, Progress
 from multi_object_datasets.generate import generate
@@ -51,7 +52,7 @@ def trained(overrides, tmp_path_factory):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_each_seed_trains_as_it_would_alone(seed, overrides, trained):
     config = export_step.read_config("air", overrides)
-    model, optimizer, _ = export_step.build_parts(config, IMAGE_SHAPE, seed)
+    model, optimizer, _ = export_step.build_parts(config, build(config["data"]), seed)
     expected, *_ = pure_step.state_variables(model, optimizer)
     before = values(expected)
     learner = Learner(model, optimizer, Progress(model, seed), tf.distribute.get_strategy())
@@ -74,9 +75,8 @@ def test_one_of_them_becomes_a_checkpoint(overrides, trained, tmp_path):
     assert not (tmp_path / "imported").exists()
     import_params.import_params(str(path), "air", [*words, "seed=5"])
 
-    model, optimizer, progress = export_step.build_parts(
-        export_step.read_config("air", overrides), IMAGE_SHAPE, 0
-    )
+    config = export_step.read_config("air", overrides)
+    model, optimizer, progress = export_step.build_parts(config, build(config["data"]), 0)
     found = checkpoints.latest_checkpoint(tmp_path / "imported")
     checkpoints.restore(found, model=model, optimizer=optimizer, progress=progress)
     assert int(optimizer.step) == NUM_STEPS and int(progress.seed) == 5

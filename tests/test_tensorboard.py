@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from iodine.train import summaries
 from tests.helpers import tiny, trained
 
 SCALARS = {
@@ -79,3 +80,21 @@ def test_the_pictures_show_the_same_scenes_at_every_step(events):
     columns = [image[:, :TILE] for image in read_images(events, "overview").values()]
     for column in columns[1:]:
         np.testing.assert_array_equal(column, columns[0])
+
+
+def test_what_event_files_say_of_steps_that_are_made_again_is_removed(tmp_path):
+    for first, last in ((1, 4), (5, 9)):  # two starts of a run
+        writer = tf.summary.create_file_writer(str(tmp_path))
+        with writer.as_default():
+            for step in range(first, last + 1):
+                tf.summary.scalar("loss", float(step), step)
+        writer.close()
+    first, second = sorted(tmp_path.glob("events*"))
+    before = first.read_bytes()
+    with open(second, "ab") as file:  # A kill cut the last record off.
+        file.write(second.read_bytes()[:20])
+    summaries.forget_after(str(tmp_path), 6)
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert read_scalar(events, "loss") == {step: float(step) for step in range(1, 7)}
+    assert first.read_bytes() == before and len(list(tmp_path.iterdir())) == 2

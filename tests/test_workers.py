@@ -128,7 +128,7 @@ def test_a_worker_that_is_killed_leaves_one_line_that_says_how_to_go_on(
     assert bool(saved) == (save_checkpoint_steps == 2)
 
 
-@pytest.mark.parametrize("second", ["nothing", "another step"])
+@pytest.mark.parametrize("second", ["nothing", "another step", "other weights"])
 def test_workers_that_see_different_checkpoints_are_refused_in_a_line_each(tmp_path, second):
     disks = [tmp_path / "first", tmp_path / "second"]
     updates = {"num_iters": 1, "continue_run": "auto", "save_checkpoint_steps": 2}
@@ -139,6 +139,9 @@ def test_workers_that_see_different_checkpoints_are_refused_in_a_line_each(tmp_p
     if second == "another step":
         for path in (disks[0] / "c").glob("ckpt-2.*"):
             shutil.copy(path, disks[1] / "c" / path.name.replace("ckpt-2", "ckpt-4"))
+    if second == "other weights":
+        words = tiny.arguments(checkpoint_dir=disks[1] / "c", stop_after_steps=4, **updates)
+        assert tiny.run_here(*[*words, "learn_rate=0.1"])[0] == 0
     before = [sorted(disk.rglob("ckpt*")) for disk in disks]
     words = tiny.arguments(checkpoint_dir="c", stop_after_steps=8, **updates)
     processes = [
@@ -154,8 +157,12 @@ def test_workers_that_see_different_checkpoints_are_refused_in_a_line_each(tmp_p
             assert "'c/ckpt-4' cannot be read" in line
         else:
             assert "do not begin with the same step and weights: worker 0 at step 4" in line
-            other = "with nothing that it could read" if second == "nothing" else "at step 2"
-            assert f"worker 1 {other}" in line
+            other = {
+                "nothing": "with nothing that it could read",
+                "another step": "at step 2",
+                "other weights": "at step 4 with other weights",
+            }
+            assert f"worker 1 {other[second]};" in line
     assert [sorted(disk.rglob("ckpt*")) for disk in disks] == before
 
 

@@ -1,7 +1,7 @@
-"""MONet: a picture taken apart by attention, slot after slot (Burgess et al. 2019).
+"""MONet: an image taken apart by attention, slot after slot (Burgess et al. 2019).
 
 An attention network hands each slot a part of what the ones before have left over, and a
-variational autoencoder explains the picture within each slot's mask, and the mask itself.
+variational autoencoder explains the image within each slot's mask, and the mask itself.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from iodine.modules.distribution import normal_kl
 class MONet(Model):
     """The model.
 
-    With s_0 = 1 and α_k the attention network's output for the picture and log s_(k-1),
+    With s_0 = 1 and α_k the attention network's output for the image and log s_(k-1),
 
         m_k = s_(k-1) α_k,  s_k = s_(k-1) (1 - α_k),  m_K = s_(K-1),
 
@@ -38,7 +38,7 @@ class MONet(Model):
     Args:
       num_components: K.
       n_z: Z.
-      attention_channels: of the U-Net's blocks; each one but the first halves the picture.
+      attention_channels: of the U-Net's blocks; each one but the first halves the image.
       attention_mlp_size: of its MLP's hidden layers.
       encoder_channels, encoder_mlp_size: of the component encoder.
       decoder_channels: of the component decoder's convolutions but the last.

@@ -80,7 +80,7 @@ class UNet(snt.Module):
 
 
 class ComponentEncoder(snt.Module):
-    """From a picture and a slot's mask to the posterior of its latents (appendix B.1).
+    """From an image and a slot's mask to the posterior of its latents (appendix B.1).
 
     Args:
       channels: of the convolutions, 3×3 of stride 2 with ReLUs.

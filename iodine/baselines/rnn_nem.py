@@ -1,7 +1,7 @@
 """RNN-NEM: neural expectation maximisation with a learned M step (Greff et al. 2017).
 
 K copies of one recurrent network each explain the pixels that the E step gives them, for binary
-pictures. There is no prior of a slot, and a slot's latent is the network's state.
+images. There is no prior of a slot, and a slot's latent is the network's state.
 
 Two choices follow the authors' commands for sequences, in which no gradient flows through γ and
 all iterations count alike. Their command for static Shapes lets the gradient through γ and trains
@@ -31,7 +31,7 @@ def uniform(noise):
 class RNNNEM(Model):
     """The model.
 
-    With x a picture and x̃ the same with each pixel flipped with a probability of `flip_prob`,
+    With x an image and x̃ the same with each pixel flipped with a probability of `flip_prob`,
     iteration t is, for each slot k,
 
         θ_k = sigmoid(W encoder(γ_k (ψ_k - x̃)) + R θ_k + b),  ψ_k = sigmoid(decoder(θ_k)),

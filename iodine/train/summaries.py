@@ -1,12 +1,11 @@
 """Scalars and pictures of a run for TensorBoard."""
 
 import glob
-import os
-import time
 
 import tensorflow as tf
 
 from iodine.train.output import say
+from multi_object_datasets import files
 
 
 class Summaries:
@@ -16,8 +15,7 @@ class Summaries:
       directory: where the event files go.
       model: the `Model` to show.
       batch: the fixed batch that the pictures show the first scenes of.
-      step: number of steps made before. What event files there already say of later ones, which a
-        run that was killed made after its last checkpoint, no longer counts.
+      step: number of steps made before. What event files there say of later ones is removed.
       num_images: how many scenes of it.
     """
 
@@ -27,8 +25,7 @@ class Summaries:
         self.draw = tf.function(lambda: model.get_overview_images(self.scenes), autograph=False)
         self.warned = False
         self.writer = None
-        if glob.glob(f"{glob.escape(directory)}/events.out.tfevents.*"):
-            self._guarded(lambda: write_restart(directory, step + 1))
+        self._guarded(lambda: forget_after(directory, step))
         self._guarded(lambda: setattr(self, "writer", tf.summary.create_file_writer(directory)))
 
     def write_scalars(self, scalars, step):
@@ -58,22 +55,25 @@ class Summaries:
             self.warned = True
 
 
-def write_restart(directory, step):
-    """Writes an event file by which TensorBoard forgets what files before it say from a step on.
+def forget_after(directory, step):
+    """Removes what the event files in a directory say of later steps than `step`.
 
-    TensorFlow 2's own writer cannot write such an event.
+    A run that was killed wrote it after its last checkpoint, and the resumed one makes these steps
+    again. TensorBoard, which knows an event for this, heeds it for TensorFlow 1's summaries alone,
+    and would show both.
 
     Args:
-      directory: of the event files, which TensorBoard reads by the order of their names.
-      step: the first step that is made again.
+      directory: of the event files.
+      step: number of steps made before.
     """
-    now = time.time()
-    start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
-    events = [
-        tf.compat.v1.Event(wall_time=now, file_version="brain.Event:2"),
-        tf.compat.v1.Event(wall_time=now, step=step, session_log=start),
-    ]
-    # Other names go on with the machine's, which sorts after a hyphen.
-    with tf.io.TFRecordWriter(os.path.join(directory, f"events.out.tfevents.{int(now)}.-")) as file:
-        for event in events:
-            file.write(event.SerializeToString())
+    for path in glob.glob(f"{glob.escape(directory)}/events.out.tfevents.*"):
+        # A kill may have cut the last record off.
+        records = tf.data.TFRecordDataset(path).ignore_errors().as_numpy_iterator()
+        events = [(tf.compat.v1.Event.FromString(record).step, record) for record in records]
+        if any(of_step > step for of_step, _ in events):
+            with tf.io.TFRecordWriter(f"{path}.part") as writer:
+                for of_step, record in events:
+                    if of_step <= step:
+                        writer.write(record)
+            files.sync_paths(f"{path}.part")
+            files.replace(f"{path}.part", path)

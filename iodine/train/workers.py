@@ -123,11 +123,7 @@ def check_same_state(strategy, step, variables, problem):
         checksum = int.from_bytes(digest.digest()[:7])
         states = rows_of_workers(strategy, [-1, 0] if problem else [step, checksum]).tolist()
         if problem is None and any(state != states[0] for state in states):
-            told = []
-            for number, (step, checksum) in enumerate(states):
-                place = f"at step {step}" if step >= 0 else "with nothing that it could read"
-                others = " with other weights" if [step] == states[0][:1] != [-1] else ""
-                told.append(f"worker {number} {place}{others if checksum != states[0][1] else ''}")
+            told = [f"worker {n} {_place(state, states[0])}" for n, state in enumerate(states)]
             raise UserError(
                 "the workers do not begin with the same step and weights: "
                 f"{', '.join(told)}; all have to see the same files in checkpoint_dir and "
@@ -135,6 +131,15 @@ def check_same_state(strategy, step, variables, problem):
             )
     if problem is not None:
         raise problem
+
+
+def _place(state, chiefs):
+    """Says where a worker begins, by its [step, checksum] and the chief's."""
+    step, checksum = state
+    if step < 0:
+        return "with nothing that it could read"
+    differs = step == chiefs[0] and checksum != chiefs[1]
+    return f"at step {step}" + (" with other weights" if differs else "")
 
 
 @contextlib.contextmanager

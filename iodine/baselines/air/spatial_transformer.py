@@ -1,7 +1,7 @@
-"""Attention to a window of a picture, and back: a spatial transformer that only scales and shifts.
+"""Attention to a window of an image, and back: a spatial transformer that only scales and shifts.
 
-A place is (s, x, y). The window's centre is at (-x/s, -y/s) and its side is 1/s of the picture's,
-in coordinates that run from -1 to 1 over the picture, x across and y down.
+A place is (s, x, y). The window's centre is at (-x/s, -y/s) and its side is 1/s of the image's,
+in coordinates that run from -1 to 1 over the image, x across and y down.
 """
 
 import tensorflow as tf
@@ -31,11 +31,11 @@ def sampling_matrix(scale, offset, num_in, num_out):
     return tf.nn.relu(1.0 - distance)
 
 
-def _sample(pictures, scale, x, y, shape):
-    """Samples pictures [B, H, W] to [B, *shape]."""
-    rows = sampling_matrix(scale, y, pictures.shape[1], shape[0])  # [B, h, H]
-    columns = sampling_matrix(scale, x, pictures.shape[2], shape[1])  # [B, w, W]
-    return tf.matmul(rows, tf.matmul(pictures, columns, transpose_b=True))
+def _sample(images, scale, x, y, shape):
+    """Samples images [B, H, W] to [B, *shape]."""
+    rows = sampling_matrix(scale, y, images.shape[1], shape[0])  # [B, h, H]
+    columns = sampling_matrix(scale, x, images.shape[2], shape[1])  # [B, w, W]
+    return tf.matmul(rows, tf.matmul(images, columns, transpose_b=True))
 
 
 def attend(image, place, patch_shape):
