@@ -65,8 +65,8 @@ class Score(NamedTuple):
     def __str__(self):
         mean, stderr = self.expected
         return (
-            f"foreground ARI {self.ari:.3f} on {self.num_scenes} held-out scenes (expected of the "
-            f"shipped model, from {self.num_expected}: {mean:.3f} ± {stderr:.3f})"
+            f"foreground ARI of {self.ari:.3f} on {self.num_scenes} held-out scenes (expected of "
+            f"the shipped model, from {self.num_expected}: {mean:.3f} ± {stderr:.3f})"
         )
 
 
@@ -107,7 +107,7 @@ def add_model(report, name, title, text, checkpoint=None):
     num_scenes = len(batch["image"])
     score = Score(name, num_scenes, float(values[:, -1].mean()), expected, figures["num_images"])
     report.add_heading(title)
-    report.add_text(f"{text} Its {score}.")
+    report.add_text(f"{text} It has a {score}.")
     report.add_figure(
         name,
         decompositions.example_plot(info, range(min(NUM_SHOWN, num_scenes))),
