@@ -2,6 +2,7 @@
 
 import codecs
 import contextlib
+import glob
 import os
 import re
 import signal
@@ -14,6 +15,8 @@ NOTES = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog|I\d{4} |"
     rb"\d{4}-\d\d-\d\d [\d:.]+: I |To enable the following instructions"
 )
+# So does CUDA of a machine without a GPU, as an error.
+NO_GPU = re.compile(rb"E\d{4} .*failed call to cuInit")
 SPELLINGS = {"±": "+-", "−": "-", "×": "x", "²": "^2", "Σ": "sum", "∇": "grad", "–": "-"}
 SPELLINGS |= {"≥": ">=", "↑": "(higher is better)", "↓": "(lower is better)"}
 
@@ -47,13 +50,15 @@ def _filtered_stderr():
         stderr = os.dup(2)
     except OSError:  # There is none.
         return lambda: None
+    has_gpu = bool(glob.glob("/dev/nvidia[0-9]*"))
     source, target = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(target)
         with os.fdopen(source, "rb") as lines:
             for line in lines:
-                if not NOTES.match(line):
+                is_note = NOTES.match(line) or (not has_gpu and NO_GPU.match(line))
+                if not is_note:
                     os.write(stderr, line)
         os._exit(0)
     os.close(source)

@@ -96,15 +96,6 @@ def test_on_a_terminal_a_bar_shows_speed_loss_and_ari_and_in_a_pipe_none(finishe
     assert "Loss:" in kept and "images_s" not in kept
 
 
-def test_tensorflows_notes_come_once_and_jax_is_left_to_those_who_use_it():
-    program = "import sys, iodine; print('jax' in sys.modules); import jax.numpy"
-    command = [sys.executable, "-c", program]
-    notes = subprocess.run(command, cwd=tiny.ROOT, capture_output=True, text=True, check=True)
-    assert notes.stdout == "False\n"
-    texts = [line.rpartition("] ")[2] for line in notes.stderr.splitlines()]
-    assert texts and len(texts) == len(set(texts))
-
-
 def test_a_killed_run_resumes_bit_for_bit(finished, tmp_path):
     words = tiny.arguments(checkpoint_dir=tmp_path / "c", num_iters=1)
     process = tiny.start("-F", str(tmp_path / "a"), *words)
