@@ -85,7 +85,9 @@ class CommandLineExperiment(Experiment):
 
     def _record(self, named_configs, words, scopes):
         """The record of the checkpoint that a command looks at."""
-        named = config.resolve(named_configs, words, scopes=scopes).config
+        # The other words are for the model as its checkpoint remembers it.
+        where = {key: value for key, value in words.items() if key == "checkpoint_dir"}
+        named = config.resolve(named_configs, where, scopes=scopes).config
         return checkpoints.read_record(checkpoints.latest_checkpoint(named["checkpoint_dir"]))
 
     def run(self, *args, **kwargs):

@@ -67,6 +67,16 @@ def test_commands_take_a_checkpoint_without_a_config(trained, tmp_path):
     assert figures["num_images"] == 4 and len(figures["mse"]["per_iteration"]) == 6
 
 
+def test_data_of_ones_own_tests_a_model_whose_stages_change_the_data(tmp_path):
+    # In training `data.path` would hide the variants that the stages go through.
+    scenes = tiny.ROOT / "checkpoints" / "multi_dsprites_fast" / "scenes.tfrecords"
+    words = ["with", "multi_dsprites_fast", f"data.path={scenes}", f"data.cache={tmp_path}"]
+    code, _, stderr = tiny.run_here("load_checkpoint", *words)
+    assert code == 0, stderr
+    code, _, stderr = tiny.run_here(*words)
+    assert code == 1 and "data.path would hide what stage 1 says of dataset_variant" in stderr
+
+
 def test_compare_and_evaluate_agree(trained, tmp_path):
     both = f'checkpoint_dir=["{trained / "c_1"}", "{trained / "c_1"}"]'
     compared = tmp_path / "compared"
