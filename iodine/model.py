@@ -34,7 +34,7 @@ State = dict[str, Any]  # what inference holds to be true of the scenes at one p
 Scalars = dict[str, tf.Tensor]
 
 
-class Documented(type(snt.Module)):
+class Documented(type(snt.Module)):  # type: ignore[misc]
     """Gives methods back the name, docstring and signature that Sonnet's wrapping takes away."""
 
     def __new__(cls, name, bases, attributes):
@@ -81,7 +81,7 @@ class Model(snt.Module, metaclass=Documented):
         reference does. Training sets it where it is None and its checkpoints remember it, so that a
         trained model makes the same of a scene in a batch of any size. Models that infer without
         gradients have no use for it.
-      image_shape: (H, W, C) of the images that `initialize` was called with.
+      image_shape: (H, W, C) of the images that `initialize` was called with; empty before.
       max_gradient_norm: what the gradients' joint norm is clipped to, None for no clipping.
       has_one_size: whether the networks are made for images of `image_shape` alone.
       fewest_components: the smallest K that makes sense.
@@ -96,14 +96,14 @@ class Model(snt.Module, metaclass=Documented):
 
     num_background = 1
     num_frames = 1
-    refinement_batch_size = None
-    image_shape = None
-    max_gradient_norm = 5.0
+    refinement_batch_size: int | None = None
+    image_shape: tuple[int, ...] = ()
+    max_gradient_norm: float | None = 5.0
     has_one_size = False
     fewest_components = 1
     # Next to an error of pixels, the regressor's error of positions would hide all.
     PRINTED: ClassVar = {"loss": ("Loss", "loss/slots"), "ari_nobg": ("ARI-nobg", "loss/ari_nobg")}
-    METRICS: ClassVar = (
+    METRICS: ClassVar[tuple[str, ...]] = (
         "ari",
         "ari_nobg",
         "miou",
@@ -273,6 +273,10 @@ class Model(snt.Module, metaclass=Documented):
             )
         return image
 
+    def _as_data(self, data):
+        """Data as described above of images in any form that leaves no doubt."""
+        return as_data(data, self.image_shape[-1] if self.image_shape else None)
+
     def encode(self, data: Data, noise: tf.Tensor | None = None) -> list[State]:
         """Infers the slots of scenes.
 
@@ -289,7 +293,7 @@ class Model(snt.Module, metaclass=Documented):
         Raises:
           UserError: as `images`.
         """
-        image = self.images(as_data(data, self.image_shape and self.image_shape[-1]))
+        image = self.images(self._as_data(data))
         noise = self.draw_noise(shape_of(image)[0]) if noise is None else noise
         return self.infer(image, noise)
 
@@ -348,7 +352,7 @@ class Model(snt.Module, metaclass=Documented):
         Raises:
           UserError: as `__call__`.
         """
-        data = as_data(data, self.image_shape and self.image_shape[-1])
+        data = self._as_data(data)
         states = self.encode(data, noise)
         total, _ = self.loss(states)
         losses = [{**state["losses"]} for state in states]
@@ -362,8 +366,9 @@ class Model(snt.Module, metaclass=Documented):
             "metrics": _stack([self.metrics(data, s, t) for t, s in enumerate(states)]),
             **self.details(data, states),
         }
-        factors = [self.regress_factors(data, state, t) for t, state in enumerate(states)]
-        if factors[0] is not None:
+        regressed = [self.regress_factors(data, state, t) for t, state in enumerate(states)]
+        factors = [values for values in regressed if values is not None]
+        if factors:
             result["losses"]["factor"] = tf.stack([values["loss"] for values in factors])
             result["losses"]["total"] += result["losses"]["factor"][-1]
             result["factor_regressor"] = {

@@ -51,8 +51,8 @@ class MONet(Model):
       UserError: if a value is invalid.
     """
 
-    METRICS: ClassVar = (*Model.METRICS, "mask_kl")
-    max_gradient_norm = None  # as published
+    METRICS: ClassVar[tuple[str, ...]] = (*Model.METRICS, "mask_kl")
+    max_gradient_norm: float | None = None  # as published
     has_one_size = True  # of what the MLPs of attention and encoder take
     fewest_components = 2
 

@@ -62,8 +62,10 @@ class RNNNEM(Model):
       UserError: if a value is invalid.
     """
 
-    METRICS: ClassVar = tuple(n for n in Model.METRICS if n not in ("recons", "kl"))
-    max_gradient_norm = None  # as published
+    METRICS: ClassVar[tuple[str, ...]] = tuple(
+        n for n in Model.METRICS if n not in ("recons", "kl")
+    )
+    max_gradient_norm: float | None = None  # as published
     has_one_size = True
     fewest_components = 2
 

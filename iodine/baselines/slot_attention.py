@@ -198,8 +198,10 @@ class SlotAttentionAutoEncoder(Model):
       UserError: if a value is invalid.
     """
 
-    METRICS: ClassVar = tuple(n for n in Model.METRICS if n not in ("recons", "kl"))
-    max_gradient_norm = None  # as published
+    METRICS: ClassVar[tuple[str, ...]] = tuple(
+        n for n in Model.METRICS if n not in ("recons", "kl")
+    )
+    max_gradient_norm: float | None = None  # as published
     fewest_components = 2
 
     def __init__(

@@ -62,13 +62,13 @@ class AIR(Model):
     """
 
     # In the order in which tables show them.
-    METRICS: ClassVar = ("count_accuracy", "elbo", "iwae", *Model.METRICS)
+    METRICS: ClassVar[tuple[str, ...]] = ("count_accuracy", "elbo", "iwae", *Model.METRICS)
     PRINTED: ClassVar = {
         "loss": ("Loss", "loss/total"),
         "count_accuracy": ("count accuracy", "count/accuracy"),
     }
     # The baseline's gradient would take all of a joint norm, and so slow the rest down.
-    max_gradient_norm = None
+    max_gradient_norm: float | None = None
     has_one_size = True
     fewest_components = 2
 
