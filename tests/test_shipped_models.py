@@ -101,3 +101,26 @@ def test_a_shipped_model_is_small_and_found_by_its_configs_name(folder):
 def test_a_shipped_model_remembers_no_places_of_the_machine_that_trained_it(folder):
     record = read_record(latest_checkpoint(folder))
     assert record == record_to_share(record)
+
+
+def groups():
+    """Lists of the shipped models that the same scenes, at the same size, can test."""
+    found = {}
+    for folder in SHIPPED:
+        config = read_record(latest_checkpoint(folder))["config"]
+        data = {name: config["data"].get(name) for name in SAME_DATA}
+        found.setdefault(json.dumps(data, sort_keys=True), []).append(folder.name)
+    return [names for names in found.values() if len(names) > 1]
+
+
+SAME_DATA = ("constructor", "dataset_variant", "image_dim", "grayscale", "crop_region")
+
+
+@pytest.mark.parametrize("names", groups(), ids="-".join)
+def test_a_shipped_model_compares_with_each_other_of_its_data(names, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # Where no scenes are but those beside the models.
+    words = [f"checkpoint_dir={json.dumps(names)}", "eval_images=2", f"out={tmp_path / 'out'}"]
+    code, _, stderr = tiny.run_here("compare", "with", *words, "seed=0")
+    assert code == 0, stderr
+    compared = json.loads((tmp_path / "out" / "comparison.json").read_text())["models"]
+    assert len(compared) == len(names)
