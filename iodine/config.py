@@ -135,6 +135,8 @@ def _layer(name, scopes):
     if name in scopes:
         return _checked(_nested(dict(scopes[name]())), f"{name}: ", of_user=False)
     if not os.path.isfile(name):
+        if "." in name:
+            raise UserError(f"the config file {name} is not there")
         raise UserError(
             f"there is no config '{name}'{did_you_mean(name, NAMED_CONFIGS)} "
             f"(a JSON file, or one of {', '.join(NAMED_CONFIGS)})"

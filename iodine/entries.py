@@ -320,6 +320,11 @@ def defaults():
     return {name: entry.default for name, entry in ENTRIES.items()}
 
 
+def of_computation():
+    """Returns the names of the entries that say what a run computes, not how it is looked after."""
+    return ["named_config", "stages", *[name for name, entry in ENTRIES.items() if entry.feeds]]
+
+
 def of_stage():
     """Returns the names of the entries that a stage may change."""
     return [name for name, entry in ENTRIES.items() if entry.of_stage]

@@ -28,7 +28,7 @@ def small(config_name):
     """The config with few channels and small pictures, otherwise as shipped."""
     family = config_name.split("_")[0]
     if family in SMALL:
-        small_images = {"batch_size": 2, "data.image_dim": [16, 16]}
+        small_images = {"batch_size": 2, "data.image_dim": [16, 16], "stages": []}
         return get_config(config_name, {**SMALL[family], **small_images})
     if "refinement_core" not in get_config(config_name)["model"]:
         networks = {"model.encoder.cnn_opt.output_channels": [4], "model.encoder.mlp_opt": None}
@@ -42,6 +42,7 @@ def small(config_name):
         {
             "batch_size": 2,
             "num_iters": 2,
+            "stages": [],
             "data.image_dim": [16, 16],
             "model.decoder.pixel_decoder.cnn_opt.output_channels": [4] * num_inner + [None],
             f"{encoder}.cnn_opt.output_channels": [4] * len(plan["cnn_opt"]["output_channels"]),

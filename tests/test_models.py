@@ -205,9 +205,7 @@ def test_help_shows_what_a_method_takes_and_gives(parts, method):
 
 def test_a_model_is_built_with_the_background_of_its_data():
     config = get_config("objects_room")
-    dataset, model, _ = build_parts(
-        config["data"], config["model"], config["optimizer"], allow_constructors=[]
-    )
+    dataset, model, _ = build_parts(config)
     assert dataset.num_background == model.num_background == 4
     model, dataset, _ = load_model("objects_room_fast")
     assert dataset.num_background == model.num_background == 4

@@ -38,7 +38,7 @@ def test_a_bar_is_on_a_terminal_and_lines_are_elsewhere_if_asked_for():
 @pytest.mark.parametrize("closed", ["2>&-", ">&-"])
 def test_commands_without_stderr_run_to_their_end(tmp_path, closed):
     scenes = tmp_path / "scenes.tfrecords"
-    generate = ["-m", "multi_object_datasets.generate", "tetrominoes", "--num-examples", "3"]
+    generate = ["-m", "multi_object_datasets.generate", "tetrominoes", "--num-scenes", "3"]
     generate += ["--out", str(scenes), "--workers", "1"]
     pack = ["-m", "multi_object_datasets.pack", str(scenes)]
     evaluate = ["-m", "iodine.main", "evaluate"]

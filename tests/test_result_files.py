@@ -114,7 +114,7 @@ def test_numbers_that_json_lacks_become_none_and_are_counted():
 def evaluation(tmp_path_factory):
     """Words of the command line for a tiny model on scenes that it was not trained on."""
     scenes = tmp_path_factory.mktemp("scenes") / "tetrominoes.tfrecords"
-    generate("tetrominoes", num_examples=2, seed=1, path=str(scenes), workers=1)
+    generate("tetrominoes", num_scenes=2, seed=1, path=str(scenes), workers=1)
     words = {"checkpoint_dir": trained.checkpoint_dir(), "data__path": scenes, "eval_images": 2}
     return ["evaluate", *tiny.arguments(**words)]
 

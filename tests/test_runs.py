@@ -156,7 +156,7 @@ def test_scenes_that_a_model_was_trained_on_do_not_test_it(capsys, tmp_path):
 def test_scenes_that_a_model_or_its_ancestors_were_trained_on_do_not_test_it(capsys, tmp_path):
     paths = [tmp_path / f"{number}.tfrecords" for number in range(2)]
     for seed, path in enumerate(paths):
-        generate("tetrominoes", num_examples=12, seed=seed, path=str(path), workers=1)
+        generate("tetrominoes", num_scenes=12, seed=seed, path=str(path), workers=1)
     words = {"num_iters": 1, "eval_images": 4}
     stages = [
         # A model that leaves four scenes alone, then a resumed run that leaves eight alone, then
@@ -305,7 +305,10 @@ def test_exported_weights_remember_no_places_of_the_machine_that_trained_them(tr
     # But what they were made of.
     assert record["seed"] == 7 and record["data"][0]["content"]
     assert config["data"].pop("cache") and config["data"].pop("path") == str(tiny.SCENES)
-    assert record["config"]["data"] == {**config["data"], "path": "scenes.tfrecords"}
+    assert record["config"]["data"] == {
+        **config["data"],
+        "path": "multi_object_datasets/scenes.tfrecords",
+    }
     assert record["config"]["model"] == config["model"]
     assert "checkpoint_dir" not in record["config"]
 
@@ -313,7 +316,8 @@ def test_exported_weights_remember_no_places_of_the_machine_that_trained_them(tr
 def test_weights_of_several_files_remember_the_names_of_each():
     data = {"path": ["/home/me/a.tfrecords", "b/pictures/"], "cache": "/tmp", "held_out": 2}
     shared = runs.record_to_share({"seed": 1, "config": {"out": "/tmp/o", "n_z": 4, "data": data}})
-    data = {"path": ["a.tfrecords", "pictures"], "held_out": 2}
+    folder = "multi_object_datasets"
+    data = {"path": [f"{folder}/a.tfrecords", f"{folder}/pictures"], "held_out": 2}
     assert shared == {"seed": 1, "config": {"n_z": 4, "data": data}}
 
 

@@ -14,7 +14,7 @@ from sacred.utils import iterate_flattened
 from iodine import checkpoints
 from iodine.build import build, build_model
 from iodine.data.provenance import with_entry
-from iodine.entries import ENTRIES
+from iodine.entries import of_computation
 from iodine.errors import UserError
 from iodine.train import devices, loop
 from iodine.train.output import say
@@ -121,7 +121,7 @@ def differences_from(recorded, config):
         return {
             key: value
             for key, value in iterate_flattened(entries)
-            if ENTRIES[key.split(".")[0]].feeds and key != "data.cache"
+            if key.split(".")[0] in of_computation() and key != "data.cache"
         }
 
     if not recorded:
@@ -146,7 +146,7 @@ def record_to_share(record):
     """
     if "config" not in record:
         return record
-    kept = {name for name, entry in ENTRIES.items() if entry.feeds} | {"named_config", "stages"}
+    kept = of_computation()
     config = {key: value for key, value in record["config"].items() if key in kept}
     data = {key: value for key, value in config["data"].items() if key != "cache"}
 

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -46,6 +47,8 @@ def start_module(
         stdout=stdout,
         stderr=stderr,
         text=True,
+        # As from a shell, whatever the tests themselves were started with.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
 
 
