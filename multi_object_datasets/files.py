@@ -21,7 +21,7 @@ def expand(path):
 
     Args:
       path: a file, a glob such as "scenes.tfrecords-*", or a list of these; `~` is the user's
-        home. A file need not exist, a glob has to match.
+        home. A file need not exist, a glob with * or ? has to match.
 
     Returns:
       List of paths as strings, those of a glob in the order of their names.
@@ -43,6 +43,8 @@ def expand(path):
         found = [file for file in found if not file.endswith(_OWN_SUFFIXES)]
         if found:
             return found
+    if "*" not in pattern and "?" not in pattern:
+        return [path]  # A file of a new folder "data [1]".
     raise DatasetError(f"{path}: no file has such a name")
 
 

@@ -145,3 +145,21 @@ def test_a_value_of_image_is_a_list_of_files(tmp_path, monkeypatch):
             image_paths([b, value])
     with pytest.raises(DatasetError, match="list of paths is empty"):
         image_paths([])
+
+
+@pytest.mark.parametrize("folder", ["dir [1]", "a [x] [y]", "[]", "dir*"])
+def test_brackets_in_names_are_no_part_of_a_pattern_where_they_exist(tmp_path, folder):
+    (tmp_path / "dir 1").mkdir()
+    (tmp_path / folder).mkdir()
+    for name in ("a.png", "b [2].png", "b 2.png"):
+        for place in ("dir 1", folder):
+            Image.new("RGB", (4, 4)).save(tmp_path / place / name)
+    a, plain, bracket = (f"{tmp_path}/{folder}/{n}" for n in ("a.png", "b 2.png", "b [2].png"))
+    assert image_paths(f"{tmp_path}/{folder}") == [a, plain, bracket]
+    assert image_paths(f"{tmp_path}/{folder}/*.png") == [a, plain, bracket]
+    assert image_paths(bracket) == [bracket]
+    assert image_paths(f"{tmp_path}/{folder}/b [12].png") == [plain]  # A pattern, with a match.
+    (tmp_path / folder / "b 2.png").unlink()
+    assert image_paths(f"{tmp_path}/{folder}/b [2]*") == [bracket]  # Without any.
+    with pytest.raises(DatasetError, match="no such image"):
+        image_paths(f"{tmp_path}/{folder}/c [2].png")

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from iodine.data import datasets
+from iodine.data.provenance import check_never_trained_on
 from iodine.errors import UserError
 from multi_object_datasets.errors import DatasetError
 
@@ -151,3 +152,57 @@ def test_a_folder_without_images_is_an_error(tmp_path):
         datasets.ImageFolder(tmp_path, 1, [8, 8])("train")
     with pytest.raises(UserError, match="does not exist: make a folder of PNG or JPEG files"):
         datasets.ImageFolder(tmp_path / "none", 1, [8, 8])("train")
+
+
+def save_numbered(folder, numbers):
+    """Saves images that show their number as their grey value."""
+    for number in numbers:
+        save_images(folder, **{f"image_{number:03d}": np.full([4, 4], number)})
+
+
+def grey_values(dataset, subset):
+    """Returns the grey values of the images of a subset."""
+    batches = dataset(subset).take(100).as_numpy_iterator()  # Of "train" an epoch and more.
+    return {round(255 * value) for batch in batches for value in batch["image"][:, 0, 0, 0, 0]}
+
+
+def test_images_stay_on_their_side_whatever_files_come_and_go(tmp_path, capfd):
+    options = {"batch_size": 4, "image_dim": [4, 4], "held_out": 320}
+    save_numbered(tmp_path, range(0, 200))
+    dataset = datasets.ImageFolder(tmp_path, **options)
+    test, train = grey_values(dataset, "test"), grey_values(dataset, "train")
+    assert 10 <= len(test) <= 30 and not test & train and test | train == set(range(200))
+    line = f"{tmp_path}: {len(test)} of its 200 images are held out for testing (data.held_out=0.1;"
+    assert capfd.readouterr().err.count(line) == 1
+    trained = dataset.provenance()
+    # The first, and some others of either side go, more come, and one has another name.
+    gone = {0, 1, min(test), max(train), *sorted(train)[50:60]}
+    for number in gone:
+        (tmp_path / f"image_{number:03d}.png").unlink()
+    save_numbered(tmp_path, range(200, 256))
+    renamed = max(test - gone)
+    (tmp_path / f"image_{renamed:03d}.png").rename(tmp_path / "a_first.png")
+    later = datasets.ImageFolder(tmp_path, **options)
+    assert grey_values(later, "test") & set(range(200)) == test - gone
+    assert grey_values(later, "train") & set(range(200)) == train - gone
+    assert check_never_trained_on([trained], later) is None
+    larger = datasets.ImageFolder(tmp_path, **{**options, "held_out": 0.5})
+    assert test - gone < grey_values(larger, "test")  # A larger share takes more, and the same.
+    assert check_never_trained_on([larger.provenance()], later) is None
+    with pytest.raises(UserError, match="keep to data.held_out=0.1"):
+        check_never_trained_on([later.provenance()], larger)
+    assert "may have been trained on some" in check_never_trained_on([trained], larger)
+
+
+def test_a_folder_too_small_for_its_share_serves_both_and_says_so(tmp_path, capfd):
+    save_numbered(tmp_path, range(3))
+    dataset = datasets.ImageFolder(tmp_path, 4, [4, 4], held_out=0.001)
+    assert grey_values(dataset, "test") == grey_values(dataset, "train") == {0, 1, 2}
+    assert "has too few images (3) for data.held_out=0.001" in capfd.readouterr().err
+    with pytest.raises(UserError, match="trained on images"):
+        check_never_trained_on([dataset.provenance()], dataset)
+    for share in (1, 1.0):
+        alone = datasets.ImageFolder(tmp_path, 4, [4, 4], held_out=share)
+        assert grey_values(alone, "test") == {0, 1, 2}
+        with pytest.raises(UserError, match="data.held_out=1.* leaves no scene to train on"):
+            alone("train")
