@@ -115,7 +115,9 @@ def test_input_ablations_has_curves_with_and_without_an_input(out, capfd):
     printed = capfd.readouterr().out
     for label, entry in read.items():
         assert entry["curves"]["loss"]["steps"] == [1, 2]
-        assert f"{entry['curves']['loss']['values'][0]:.2f}" in printed.split(f"-{label}-")[1]
+        assert (
+            f"{entry['curves']['loss']['values'][0]:.2f}" in printed.split(f"-{label}-seed0 (")[1]
+        )
 
 
 def test_slots_has_both_sizes_of_scene_for_each_number_of_slots(out):

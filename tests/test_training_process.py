@@ -88,7 +88,7 @@ def test_on_a_terminal_a_bar_shows_speed_loss_and_ari_and_in_a_pipe_none(finishe
             break
     assert process.wait() == 0
     bar = [line for line in shown.decode().split("\r") if "3/3" in line][-1]
-    for part in ("step/s", "loss=", "ari=", "images_s=", "<00:00"):
+    for part in ("step/s", "loss=", "ari_nobg=", "images_s=", "<00:00"):
         assert part in bar or part.replace("step/s", "s/step") in bar
     assert "Loss:" in shown.decode()
     # Sacred keeps the lines alone, not each drawing of the bar.
