@@ -106,11 +106,11 @@ def test_a_picture_of_the_name_of_the_file_of_all_slots_has_another():
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [({"out": "x"}, "say which pictures: image="), ({"image": "."}, "say where to write: out=")],
+    [({"out": "x"}, "say which images: image="), ({"image": "."}, "say where to write: out=")],
 )
 def test_what_is_missing_is_one_line(words, said):
     with pytest.raises(ValueError, match=said):
-        main.ex.run("segment", named_configs=["tetrominoes"], config_updates=words)
+        main.ex.run("segment", named_configs=["tetrominoes_fast"], config_updates=words)
 
 
 def test_the_label_map_names_the_largest_mask_of_each_pixel():
