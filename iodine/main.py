@@ -183,6 +183,22 @@ def segment(image, out, seed, _config):
 
 
 @ex.command(unobserved=True)
+@looks_at_a_model
+def explore(image, out, seed, _config):
+    """Writes out=page.html to play with a model's slots in a browser; image=FILE: your own image.
+
+    image= also takes a folder, a glob, or a list.
+    """
+    from iodine.evaluate import explore
+
+    if out is None:
+        raise UserError("say where to write: out=FILE, for example out=page.html")
+    num_scenes = None if image is None else 0
+    opened = restore(_config, for_testing=image is None, num_scenes=num_scenes)
+    explore.explore(opened.model, opened.dataset, opened.path, image, out, seed)
+
+
+@ex.command(unobserved=True)
 def compare(checkpoint_dir, eval_images, out, seed, _run):
     """Compares models on the same scenes, 'checkpoint_dir=["A", "B"]'; out=DIR is for figures."""
     from iodine.evaluate import compare

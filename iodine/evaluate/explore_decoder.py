@@ -80,7 +80,7 @@ def _refused(why):
 def _layer(w, stride, transposed, layer):
     """Describes a convolution with weights w [k_h, k_w, I, O]."""
     kernel = list(w.shape[:2])
-    padding = str(getattr(layer, "conv_padding", None) or layer.padding).upper()
+    padding = layer._padding if transposed else layer.conv_padding
     if not transposed and stride != 1:
         raise _refused(f"a convolution of its decoder has a stride of {stride}")
     if transposed and (padding != "SAME" or min(kernel) < stride):
