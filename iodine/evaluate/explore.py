@@ -58,6 +58,7 @@ def explore(model, dataset, checkpoint, images, out, seed):
         "slots": latents.shape[2],
         "latents": encode_floats(latents),
         "prior": prior(model),
+        "spread": rounded(info["latent"]["z_mean"][:, -1].reshape(-1, model.n_z).std(axis=0)),
         "readouts": fit_readouts(model, info, dataset, seed),
         "sliders": latent_sliders(model, info),
     }

@@ -451,20 +451,19 @@ class Decoder {
 
 // ------------------------------------------------------------------ the worker
 
-// Messages are first {description, weights}, then {id, z, height, width}, and each of the latter is
-// answered by {id, height, width, logits, pixels, milliseconds}.
+// Messages are first {description, weights}, then {latents: list of slots z, height, width}, and each
+// of the latter is answered by {decoded: what `decode` returns of each, height, width,
+// milliseconds}.
 let decoder = null;
 self.onmessage = ({ data }) => {
   if (data.description) {
     decoder = new Decoder(data.description, data.weights);
     return;
   }
+  const { latents, height, width } = data;
   const start = performance.now();
-  const decoded = decoder.decode(data.z, data.height, data.width);
+  const decoded = latents.map((z) => decoder.decode(z, height, width));
   const milliseconds = performance.now() - start;
-  const { id, height, width } = data;
-  self.postMessage(
-    { id, height, width, milliseconds, ...decoded },
-    [decoded.logits.buffer, decoded.pixels.buffer],
-  );
+  const buffers = decoded.flatMap(({ logits, pixels }) => [logits.buffer, pixels.buffer]);
+  self.postMessage({ decoded, height, width, milliseconds }, buffers);
 };

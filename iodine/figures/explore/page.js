@@ -8,14 +8,16 @@ const element = (id) => document.getElementById(id);
 const [height, width] = content.size;
 const numPixels = height * width;
 const { channels, n_z: numLatents } = content.decoder;
-const { readouts, prior } = content;
+const { readouts, prior, spread } = content;
 const canMove = readouts.length > 0;
 const MAX_ADDED = 4; // slots, beside a scene's own
 const DRAFT_MILLISECONDS = 60; // of a slot's decoding while it is dragged
 const FIRST_MILLISECONDS = 150; // of a whole scene's first frame
-const CLOSE = 0.35; // pixels between an object and the hand that are left alone
+const CLOSE = Math.max(0.35, 0.004 * Math.max(height, width)); // pixels between an object and the hand that are left alone
 const MAX_CORRECTIONS = 8;
 const MAX_STEP = 0.15; // share of the picture that an object moves by between two measurements
+const PROBE = 0.15; // change of a latent, as a share of its spread
+const PROBE_MILLISECONDS = 25;
 const SEEN = 0.1; // change of a pixel's colour by which a slot is seen there
 
 function floats(text) {
@@ -96,7 +98,11 @@ function draftScale(count) {
 function nextJob(worker) {
   const changed = scene().slots.filter((slot) => slot.shown !== slot.version);
   const waiting = changed.filter((slot) => !slot.pending);
-  if (waiting.length) return { slot: waiting[0], scale: draftScale(changed.length) };
+  if (waiting.length) {
+    // What the hand has let go of is put in its place by what is seen at full size.
+    const isLast = drag?.slot === waiting[0] && !drag.isHeld;
+    return { slot: waiting[0], scale: isLast ? 1 : draftScale(changed.length) };
+  }
   // One worker stays free for what the hand does next.
   const isReserved = workers.length > 1 && worker === workers[0];
   if (isReserved || changed.length || drag?.isHeld) return null;
@@ -111,9 +117,9 @@ function pump() {
     if (!job) continue;
     each.job = { ...job, version: job.slot.version };
     job.slot.pending += 1;
+    const latents = [job.slot.z, ...(drag?.slot === job.slot ? probes(job.slot.z, job.scale) : [])];
     each.worker.postMessage({
-      id: job.slot.number, z: Array.from(job.slot.z),
-      height: Math.round(job.scale * height), width: Math.round(job.scale * width),
+      latents, height: Math.round(job.scale * height), width: Math.round(job.scale * width),
     });
   }
 }
@@ -123,14 +129,15 @@ function receive({ target, data }) {
   const { slot, scale, version } = each.job;
   each.job = null;
   slot.pending -= 1;
-  millisecondsPerPixel = data.milliseconds / (data.height * data.width);
-  slot.logits = enlarge(data.logits, data, 1);
-  slot.pixels = enlarge(data.pixels, data, channels);
+  millisecondsPerPixel = data.milliseconds / (data.height * data.width * data.decoded.length);
+  const [shown, ...probed] = data.decoded.map(({ logits, pixels }) => (
+    { logits: enlarge(logits, data, 1), pixels: enlarge(pixels, data, channels) }));
+  Object.assign(slot, shown);
   slot.shown = version;
   slot.scale = scale;
   if (scene().slots.includes(slot)) {
     compose(scene());
-    if (drag?.slot === slot) follow();
+    if (drag?.slot === slot) follow(probed);
     redraw();
   }
   pump();
@@ -187,53 +194,110 @@ function compose(of) {
   }
 }
 
-// Measures where a slot's object is: {x, y in pixels, share of the pixels that it is seen in}. A
-// pixel weighs as the square of the change of its colour if the slot were off.
-function measure(of, slot) {
-  const others = visibleSlots(of).filter((other) => other !== slot);
-  let [total, sumX, sumY, seen] = [0, 0, 0, 0];
+// Measures what a slot shows beside other slots: [x, y, size, colour], the centre and the root of the
+// share of pixels that it is seen in, from 0 to 1. A pixel weighs as the square of the change of its
+// colour by the slot.
+function measure({ logits, pixels }, others) {
+  let [total, x, y, seen] = [0, 0, 0, 0];
+  const color = new Float64Array(channels);
   const without = new Float64Array(channels);
   for (let i = 0; i < numPixels; i++) {
-    if (slot.mask[i] < 1e-3) continue;
     let highest = -Infinity;
-    for (const { logits } of others) highest = Math.max(highest, logits[i]);
+    for (const other of others) highest = Math.max(highest, other.logits[i]);
     let norm = 0;
     without.fill(0);
-    for (const { logits, pixels } of others) {
-      const share = Math.exp(logits[i] - highest);
+    for (const other of others) {
+      const share = Math.exp(other.logits[i] - highest);
       norm += share;
-      for (let c = 0; c < channels; c++) without[c] += share * pixels[i * channels + c];
+      for (let c = 0; c < channels; c++) without[c] += share * other.pixels[i * channels + c];
     }
+    const mask = 1 / (1 + norm * Math.exp(highest - logits[i]));
     let weight = 0;
     for (let c = 0; c < channels; c++) {
-      const background = norm ? without[c] / norm : 0;
-      weight += (slot.mask[i] * (slot.pixels[i * channels + c] - background)) ** 2;
+      weight += (mask * (pixels[i * channels + c] - without[c] / norm)) ** 2;
     }
     total += weight;
-    sumX += weight * ((i % width) + 0.5);
-    sumY += weight * (Math.floor(i / width) + 0.5);
+    x += weight * ((i % width) + 0.5);
+    y += weight * (Math.floor(i / width) + 0.5);
+    for (let c = 0; c < channels; c++) color[c] += weight * pixels[i * channels + c];
     if (weight > SEEN ** 2) seen += 1;
   }
-  return { x: sumX / (total + 1e-9), y: sumY / (total + 1e-9), share: seen / numPixels };
+  const scale = 1 / (total + 1e-9);
+  const size = Math.sqrt(seen / numPixels);
+  return [(x * scale) / width, (y * scale) / height, size, ...color.map((c) => c * scale)];
+}
+
+const isObject = ([, , size]) => size ** 2 > 0.003 && size ** 2 < 0.5;
+
+// What a slot is measured beside: the slots that show no object, so that nothing hides it; all
+// others where there are no such.
+function surroundings(of, slot) {
+  const others = visibleSlots(of).filter((other) => other !== slot);
+  const empty = others.filter((other) =>
+    !isObject(measure(other, visibleSlots(of).filter((each) => each !== other))));
+  return empty.length ? empty : others;
+}
+
+// Where a slot's object is in its scene, in pixels.
+function centre(of, slot) {
+  const [x, y] = measure(slot, surroundings(of, slot));
+  return { x: x * width, y: y * height };
 }
 
 // ------------------------------------------------------------------ moving an object
 
 const readout = ({ w, b }, z) => w.reduce((sum, weight, i) => sum + weight * z[i], b);
 
-function isObject({ share }) {
-  return share > 0.003 && share < 0.5;
-}
-
-// Begins to move a slot's object, if it shows one and is up to date.
+// Begins to move a slot's object, if it shows one.
 function grab(slot, isHeld) {
-  if (!canMove || !slot.on || !slot.logits) return false;
-  const at = measure(scene(), slot);
-  if (!isObject(at)) return false;
+  if (!canMove || !slot.on || !slot.logits || visibleSlots(scene()).length < 2) return false;
+  const around = surroundings(scene(), slot);
+  const properties = measure(slot, around);
+  if (!isObject(properties)) return false;
+  const at = { x: properties[0] * width, y: properties[1] * height };
   drag = {
-    slot, isHeld, start: at, at, goal: { x: at.x, y: at.y }, corrections: 0, best: null, worse: 0,
+    slot, isHeld, around, at, goal: at, corrections: 0, best: null, worse: 0,
+    directions: readouts.slice(0, 2).map(({ direction }) => direction),
   };
   return true;
+}
+
+// Latents beside a slot's, one after the other changed a little, if decoding them takes no time to
+// speak of: what becomes of the object then is a read-out fitted to just this slot.
+function probes(z, scale) {
+  if (z.length * scale ** 2 * numPixels * millisecondsPerPixel > PROBE_MILLISECONDS) return [];
+  return Array.from(z, (_, i) => z.map((value, k) => value + (k === i ? PROBE * spread[i] : 0)));
+}
+
+// The smallest changes of the latents, in terms of how much they vary, that move the object by a
+// pixel to the right and down and leave its size and colour as they are.
+function localDirections(properties, probed) {
+  const { around } = drag;
+  const slopes = probed.map((each, i) => // [Z][properties], times the latents' spread
+    measure(each, around).map((value, p) => (value - properties[p]) / PROBE));
+  const gram = properties.map((_, p) => properties.map((__, q) =>
+    slopes.reduce((sum, slope) => sum + slope[p] * slope[q], 0)
+      + (p === q ? (p < 2 ? 1e-4 : 3e-3) : 0))); // Size and colour may give way a little.
+  return [width, height].map((size, p) => {
+    const wanted = properties.map((_, q) => (q === p ? 1 / size : 0));
+    const factors = solve(gram, wanted);
+    return slopes.map((slope, i) => spread[i] * slope.reduce((sum, s, q) => sum + s * factors[q], 0));
+  });
+}
+
+// Solves a·x = b for a symmetric positive matrix a, by elimination.
+function solve(a, b) {
+  const rows = a.map((row, i) => [...row, b[i]]);
+  rows.forEach((row, i) => rows.slice(i + 1).forEach((below) => {
+    const factor = below[i] / row[i];
+    for (let k = i; k < below.length; k++) below[k] -= factor * row[k];
+  }));
+  const x = b.map(() => 0);
+  for (let i = b.length - 1; i >= 0; i--) {
+    const known = x.reduce((sum, value, k) => sum + (k > i ? rows[i][k] * value : 0), 0);
+    x[i] = (rows[i][b.length] - known) / rows[i][i];
+  }
+  return x;
 }
 
 function moveTo(x, y) {
@@ -243,28 +307,24 @@ function moveTo(x, y) {
   if (drag.slot.shown === drag.slot.version) step();
 }
 
-// Takes the smallest change of the latents, in terms of how much they vary, that moves the centre
-// by what is missing.
+// Changes the latents by what moves the object's centre to its goal, in steps of some pixels.
 function step() {
-  const { slot, goal, at } = drag;
+  const { slot, goal, at, directions } = drag;
   const missing = [goal.x - at.x, goal.y - at.y];
-  const distance = Math.hypot(...missing);
-  const share = Math.min(1, (MAX_STEP * Math.max(height, width)) / Math.max(distance, 1e-9));
-  const [x, y] = missing.map((value) => value * share);
-  drag.believed = { x: at.x + x, y: at.y + y };
+  const longest = MAX_STEP * Math.max(height, width);
+  const share = Math.min(1, longest / Math.max(Math.hypot(...missing), 1e-9));
   slot.base = null;
-  change(slot, slot.z.map(
-    (value, i) => value + x * readouts[0].direction[i] + y * readouts[1].direction[i],
-  ));
+  change(slot, slot.z.map((value, i) =>
+    value + share * (missing[0] * directions[0][i] + missing[1] * directions[1][i])));
 }
 
 // Looks where the object went, and corrects what is missing.
-function follow() {
-  const { slot, goal, start } = drag;
-  if (slot.shown !== slot.version) return;
-  const at = measure(scene(), slot);
-  // Behind another object a centre says little; then the read-out alone is believed.
-  drag.at = at.share > 0.4 * start.share || !drag.believed ? at : { ...at, ...drag.believed };
+function follow(probed) {
+  const { slot, goal } = drag;
+  if (slot.shown !== slot.version || (!drag.isHeld && slot.scale < 1)) return;
+  const properties = measure(slot, drag.around);
+  drag.at = { x: properties[0] * width, y: properties[1] * height };
+  if (probed.length) drag.directions = localDirections(properties, probed);
   const error = Math.hypot(goal.x - drag.at.x, goal.y - drag.at.y);
   if (!drag.best || error < drag.best.error) {
     drag.best = { error, z: slot.z, at: drag.at };
@@ -278,7 +338,7 @@ function follow() {
       change(slot, drag.best.z);
       drag.best.z = slot.z;
     }
-    if (!drag.isHeld && slot.scale === 1) finishDrag();
+    if (!drag.isHeld) finishDrag();
     return;
   }
   drag.corrections += 1;
@@ -294,9 +354,9 @@ function finishDrag() {
 
 function release() {
   if (!drag) return;
-  drag.isHeld = false;
+  Object.assign(drag, { isHeld: false, corrections: 0, best: null, worse: 0 });
   element("reconstruction").classList.remove("dragging");
-  if (drag.slot.shown === drag.slot.version) follow();
+  if (drag.slot.shown === drag.slot.version) follow([]);
   pump();
 }
 
