@@ -395,7 +395,8 @@ const rgb = (pixels, i) => [0, 1, 2].map((c) => 255 * pixels[i * channels + (cha
 function draw() {
   const { slots } = scene();
   const lit = slots[pointed];
-  const light = (i) => (lit && !drag ? 0.25 + 0.75 * lit.mask[i] : 1);
+  const isLit = lit?.on && slots.length > 1 && !drag;
+  const light = (i) => (isLit ? 0.25 + 0.75 * lit.mask[i] : 1);
   paint(element("reconstruction"), (i) => rgb(reconstruction, i).map((v) => v * light(i)));
   paint(element("segmentation"), (i) => [0, 1, 2].map((c) => light(i) * slots.reduce(
     (sum, slot) => sum + slot.mask[i] * slot.color[c], 0)));
@@ -452,8 +453,8 @@ function showSlots() {
     tile.style.setProperty("--color", `rgb(${slot.color.join()})`);
     button.onclick = () => select(k);
     box.onchange = () => switchSlot(k, box.checked);
-    tile.onpointerenter = button.onfocus = () => point(k);
-    tile.onpointerleave = button.onblur = () => point(-1);
+    button.onpointerenter = button.onfocus = () => point(k);
+    button.onpointerleave = button.onblur = () => point(-1);
     return tile;
   }));
   select(Math.min(scene().selected, scene().slots.length - 1));
