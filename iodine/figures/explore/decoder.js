@@ -137,10 +137,20 @@ function assembleKernel() {
 
 // ------------------------------------------------------------------ layers
 
+// Each puts activated values into a place.
 const ACTIVATIONS = {
-  elu: (x) => (x < 0 ? Math.exp(x) - 1 : x),
-  relu: (x) => (x < 0 ? 0 : x),
-  identity: (x) => x,
+  elu(values, offset, count, target, start) {
+    for (let c = 0; c < count; c++) {
+      const x = values[offset + c];
+      target[start + c] = x < 0 ? Math.exp(x) - 1 : x;
+    }
+  },
+  relu(values, offset, count, target, start) {
+    for (let c = 0; c < count; c++) target[start + c] = Math.max(0, values[offset + c]);
+  },
+  identity(values, offset, count, target, start) {
+    for (let c = 0; c < count; c++) target[start + c] = values[offset + c];
+  },
 };
 
 const MEANS = { identity: (x) => x, sigmoid: (x) => 1 / (1 + Math.exp(-x)) };
@@ -236,11 +246,11 @@ class Decoder {
       const packed = new Float32Array(rows.taps.length * span * padded);
       rows.taps.forEach((ky, a) => columns.taps.forEach((kx, b) => {
         for (let i = 0; i < count; i++) {
-          for (let o = 0; o < outputs; o++) {
-            const block = Math.floor(o / LANES);
-            const place = ((block * rows.taps.length + a) * span + b * count + i) * LANES;
-            const source = ((ky * width + kx) * inputs + from + i) * outputs + o;
-            packed[place + (o % LANES)] = layer.w[source];
+          const source = ((ky * width + kx) * inputs + from + i) * outputs;
+          for (let o = 0; o < outputs; o += LANES) {
+            const place = ((o / LANES * rows.taps.length + a) * span + b * count + i) * LANES;
+            const end = Math.min(LANES, outputs - o);
+            for (let c = 0; c < end; c++) packed[place + c] = layer.w[source + o + c];
           }
         }
       }));
@@ -372,8 +382,7 @@ class Decoder {
     const { activation } = this;
     const { columns, channels, top, left } = buffer;
     return (y, x, values, offset) => {
-      const start = ((y + top) * columns + x + left) * channels;
-      for (let c = 0; c < channels; c++) target[start + c] = activation(values[offset + c]);
+      activation(values, offset, channels, target, ((y + top) * columns + x + left) * channels);
     };
   }
 

@@ -21,7 +21,9 @@ const PROBE_MILLISECONDS = 25;
 const SEEN = 0.1; // change of a pixel's colour by which a slot is seen there
 
 function floats(text) {
-  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const letters = atob(text);
+  const bytes = new Uint8Array(letters.length);
+  for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i);
   return new Float32Array(bytes.buffer);
 }
 
@@ -74,7 +76,7 @@ function change(slot, z) {
 const source = URL.createObjectURL(new Blob([element("decoder").textContent]));
 const weights = floats(content.weights);
 const workers = Array.from(
-  { length: Math.max(1, Math.min(4, (navigator.hardwareConcurrency || 2) - 1)) },
+  { length: Math.min(4, navigator.hardwareConcurrency || 2) },
   () => {
     const worker = new Worker(source);
     worker.postMessage({ description: content.decoder, weights });
@@ -101,7 +103,8 @@ function nextJob(worker) {
   if (waiting.length) {
     // What the hand has let go of is put in its place by what is seen at full size.
     const isLast = drag?.slot === waiting[0] && !drag.isHeld;
-    return { slot: waiting[0], scale: isLast ? 1 : draftScale(changed.length) };
+    const count = waiting[0].logits ? changed.length : scene().slots.length;
+    return { slot: waiting[0], scale: isLast ? 1 : draftScale(count) };
   }
   // One worker stays free for what the hand does next.
   const isReserved = workers.length > 1 && worker === workers[0];
@@ -136,7 +139,6 @@ function receive({ target, data }) {
   slot.shown = version;
   slot.scale = scale;
   if (scene().slots.includes(slot)) {
-    compose(scene());
     if (drag?.slot === slot) follow(probed);
     redraw();
   }
@@ -364,8 +366,9 @@ function release() {
 
 let drawing = false;
 
+// Draws the scene once all its slots are decoded, coarsely at least.
 function redraw() {
-  if (drawing) return;
+  if (drawing || !scene().slots.every(({ logits }) => logits)) return;
   drawing = true;
   requestAnimationFrame(() => {
     drawing = false;
@@ -373,38 +376,45 @@ function redraw() {
   });
 }
 
-// Fills a canvas of the image's size, color(i) being [red, green, blue] of pixel i from 0 to 255.
-function paint(canvas, color) {
-  if (canvas.width !== width || canvas.height !== height) {
+const images = new WeakMap(); // of each canvas
+
+// Fills a canvas of the image's size, value(i, c) being pixel i's red, green or blue from 0 to 255.
+function paint(canvas, value) {
+  if (!images.has(canvas)) {
     Object.assign(canvas, { width, height });
+    images.set(canvas, new ImageData(width, height));
   }
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(width, height);
+  const image = images.get(canvas);
   for (let i = 0; i < numPixels; i++) {
-    const [red, green, blue] = color(i);
-    image.data[4 * i] = red;
-    image.data[4 * i + 1] = green;
-    image.data[4 * i + 2] = blue;
+    for (let c = 0; c < 3; c++) image.data[4 * i + c] = value(i, c);
     image.data[4 * i + 3] = 255;
   }
-  context.putImageData(image, 0, 0);
+  canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
-const rgb = (pixels, i) => [0, 1, 2].map((c) => 255 * pixels[i * channels + (channels === 3 ? c : 0)]);
+const gray = channels === 1;
+const paintPixels = (canvas, pixels) => paint(canvas, gray
+  ? (i) => 255 * pixels[i] : (i, c) => 255 * pixels[3 * i + c]);
 
 function draw() {
   const { slots } = scene();
+  compose(scene());
   const lit = slots[pointed];
   const isLit = lit?.on && slots.length > 1 && !drag;
   const light = (i) => (isLit ? 0.25 + 0.75 * lit.mask[i] : 1);
-  paint(element("reconstruction"), (i) => rgb(reconstruction, i).map((v) => v * light(i)));
-  paint(element("segmentation"), (i) => [0, 1, 2].map((c) => light(i) * slots.reduce(
-    (sum, slot) => sum + slot.mask[i] * slot.color[c], 0)));
+  paint(element("reconstruction"),
+    (i, c) => 255 * light(i) * reconstruction[gray ? i : 3 * i + c]);
+  paint(element("segmentation"), (i, c) => {
+    let sum = 0;
+    for (const slot of slots) sum += slot.mask[i] * slot.color[c];
+    return light(i) * sum;
+  });
   slots.forEach((slot, k) => {
-    const canvases = element("slots").children[k].querySelectorAll("canvas");
-    if (!slot.logits) return;
-    paint(canvases[0], (i) => rgb(slot.pixels, i));
-    paint(canvases[1], (i) => Array(3).fill(255 * slot.mask[i]));
+    // While a hand moves one slot, the other tiles may wait.
+    if (drag?.isHeld && drag.slot !== slot) return;
+    const [component, mask] = element("slots").children[k].querySelectorAll("canvas");
+    paintPixels(component, slot.pixels);
+    paint(mask, (i) => 255 * slot.mask[i]);
   });
 }
 
@@ -436,7 +446,6 @@ function showScene(i) {
   [...element("scenes").children].forEach((button, k) =>
     button.setAttribute("aria-pressed", String(k === i)));
   drawPicture();
-  compose(scene());
   showSlots();
   showState();
   redraw();
@@ -480,7 +489,6 @@ function select(k) {
 
 function switchSlot(k, on) {
   scene().slots[k].on = on;
-  compose(scene());
   select(k);
   redraw();
   say(`${scene().slots[k].name} is ${on ? "on" : "off"}.`);
@@ -544,7 +552,7 @@ function copy() {
   element("clipboard").hidden = false;
   element("copied-name").textContent = clipboard.name;
   const slot = selected();
-  paint(element("copied"), (i) => rgb(slot.pixels || reconstruction, i));
+  paintPixels(element("copied"), slot.pixels || reconstruction);
   element("paste").disabled = false;
   showAdd();
   setBlend(0);
@@ -645,7 +653,7 @@ function save() {
   const context = large.getContext("2d");
   context.imageSmoothingEnabled = !document.body.classList.contains("pixelated");
   const plain = create("canvas");
-  paint(plain, (i) => rgb(reconstruction, i));
+  paintPixels(plain, reconstruction);
   context.drawImage(plain, 0, 0, large.width, large.height);
   large.toBlob((blob) => {
     const href = URL.createObjectURL(blob);
