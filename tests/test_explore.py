@@ -193,6 +193,12 @@ def place_of(page, x, y):
     return box["x"] + x * scale, box["y"] + y * scale
 
 
+def test_another_scene_may_be_chosen_before_the_last_was_drawn(page):
+    for scene in (1, 2):  # `page` fails on any error.
+        page.evaluate("(i) => { redraw(); showScene(i); }", scene)
+        settled(page)
+
+
 def test_the_first_scene_is_shown_as_the_model_reconstructs_it(page):
     expected = np.clip(decoded(page)["recons"][0, 0], 0, 1)
     assert np.abs(shown(page) - expected).max() <= 0.5 / 255 + 1e-4

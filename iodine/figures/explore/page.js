@@ -366,13 +366,15 @@ function release() {
 
 let drawing = false;
 
-// Draws the scene once all its slots are decoded, coarsely at least.
+const isDecoded = () => scene().slots.every(({ logits }) => logits); // coarsely at least
+
+// Draws the scene once all its slots are decoded.
 function redraw() {
-  if (drawing || !scene().slots.every(({ logits }) => logits)) return;
+  if (drawing || !isDecoded()) return;
   drawing = true;
   requestAnimationFrame(() => {
     drawing = false;
-    draw();
+    if (isDecoded()) draw(); // Another scene may have been chosen in the meantime.
   });
 }
 
