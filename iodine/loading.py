@@ -87,8 +87,8 @@ def open_model(
         checkpoint of a named config.
       for_testing: whether the data's held-out scenes are to test the model.
       num_scenes: number of held-out scenes that are wanted, 0 if none is looked at. A shipped model
-        whose data file is not there has those beside it, if they are as many; None takes these
-        whatever their number.
+        whose data file is not there has some beside it; more are generated, if they can be. None
+        takes those beside it, whatever their number.
       fallback: named config of a checkpoint that does not remember its own, as converted ones.
 
     Returns:
@@ -127,7 +127,7 @@ def restore(
     devices.set_memory_growth(config["gpu_memory_growth"])
     dataset, model, _ = build_parts(config)
     record = checkpoints.restore_model(path, model, dataset.image_shape)
-    if num_scenes != 0 and (scenes := _scenes_beside(path, config, record, dataset, num_scenes)):
+    if num_scenes != 0 and (scenes := _held_out_scenes(path, config, record, dataset, num_scenes)):
         config = {**config, "data": {**config["data"], **scenes}}
         dataset = build(config["data"], "data", config["allow_constructors"])
     elif for_testing and (line := check_never_trained_on(record.get("data"), dataset)):
@@ -135,8 +135,8 @@ def restore(
     return OpenModel(model, dataset, dict(config), record, path)
 
 
-def _scenes_beside(path, config, record, dataset, num_scenes):
-    """Returns what to change in the data's plan for the scenes beside a model, and says so.
+def _held_out_scenes(path, config, record, dataset, num_scenes):
+    """Returns what to change in the data's plan for held-out scenes alone, and says so.
 
     Args:
       path: prefix of the model's checkpoint.
@@ -146,8 +146,9 @@ def _scenes_beside(path, config, record, dataset, num_scenes):
       num_scenes: as for `open_model`.
 
     Returns:
-      {argument of the data set: value}, or None where its own file is there, the user names a file,
-      or the scenes beside the model are too few.
+      {argument of the data set: value}, of the scenes beside the model, or of a small file that is
+      generated if these are too few. None where the data's own file is there or cannot be
+      generated, or the user names a file.
     """
     trained_on = record.get("config", {}).get("data", {}).get("path")
     scenes = shipped_models.scenes_beside(path)
@@ -155,7 +156,9 @@ def _scenes_beside(path, config, record, dataset, num_scenes):
         return None
     count = shipped_models.num_scenes(scenes)
     if num_scenes is not None and num_scenes > count:
-        return None
+        count = min(num_scenes, dataset.held_out)
+        scenes = dataset.generate_first(count)
+        return scenes and {"path": scenes, "held_out": count}
     print(f"no {dataset.path} yet: these are the {count} scenes in {scenes}", file=sys.stderr)
     cache = tempfile.mkdtemp(prefix="iodine-")  # The package's folder is not for writing.
     atexit.register(shutil.rmtree, cache, ignore_errors=True)

@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import iodine
 from iodine import checkpoints
 from iodine.errors import UserError
 from iodine.loading import open_model
+from multi_object_datasets import formats
 from multi_object_datasets.generate import generate
 from tests.helpers import tiny
 
@@ -148,14 +150,41 @@ def test_a_shipped_model_without_its_data_file_has_the_scenes_beside_it(
     assert not list(tmp_path.iterdir())  # nor is anything packed beside the model
     assert not list((tiny.ROOT / "checkpoints" / "demo_fast").glob("*.packed"))
     assert open_model("demo_fast", num_scenes=16).dataset.path == beside
-    # More scenes than there are, none at all, and a file that the user names.
-    assert open_model("demo_fast", num_scenes=17).dataset.path == own
+    # None at all, and a file that the user names.
     assert open_model("demo_fast").dataset.path == own
     named = {"data.path": "elsewhere.tfrecords"}
     assert open_model("demo_fast", named, num_scenes=16).dataset.path == "elsewhere.tfrecords"
     (tmp_path / "multi_object_datasets").mkdir()
     (tmp_path / own).touch()
     assert open_model("demo_fast", num_scenes=16).dataset.path == own
+
+
+@pytest.mark.parametrize(
+    "name, num_wanted, num_generated, file_name",
+    [
+        ("demo_fast", 17, 17, "balls_train_first_17.tfrecords"),
+        ("demo_fast", 1000, 320, "balls_train_first_320.tfrecords"),  # As many are held out.
+        ("air_small", 18, 18, "multi_mnist_small_test_first_18.tfrecords"),
+    ],
+)
+def test_more_held_out_scenes_than_lie_beside_a_model_are_generated_alone(
+    name, num_wanted, num_generated, file_name, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("IODINE_DATA", raising=False)
+    dataset = open_model(name, for_testing=True, num_scenes=num_wanted).dataset
+    path = tmp_path / "multi_object_datasets" / file_name
+    assert os.path.abspath(dataset.path) == str(path)
+    assert f"no multi_object_datasets/{file_name} yet: generating {num_generated} scenes" in (
+        capfd.readouterr().err
+    )
+    numbers = np.concatenate([batch["scene"] for batch in dataset("test")])
+    np.testing.assert_array_equal(numbers, np.arange(num_generated))
+    # They are the first ones of the whole file.
+    beside = tiny.ROOT / "checkpoints" / name / "scenes.tfrecords"
+    first = [scene["image"] for scene in formats.read_scenes(beside)]
+    for scene, image in zip(formats.read_scenes(path), first):
+        np.testing.assert_array_equal(scene["image"], image)
 
 
 def test_a_model_of_ones_own_has_no_scenes_beside_it(trained):

@@ -94,6 +94,10 @@ class _Generated(SceneDataset):
             super()._make_file()
         default_files.generate_file(path, name, self.num_scenes, variant=variant)
 
+    def generate_first(self, num_scenes):
+        file_name, name, variant = self._default_file()
+        return default_files.generate_first(file_name, name, num_scenes, variant=variant)
+
 
 @dataclasses.dataclass(eq=False)
 class MultiDSprites(_Generated):
@@ -193,6 +197,11 @@ class MultiMNIST(SceneDataset):
             options = {"variant": self.dataset_variant, "split": split}
             default_files.generate_file(path, "multi_mnist", self.num_scenes[split], **options)
 
+    def generate_first(self, num_scenes):
+        file_name = f"multi_mnist_{self.dataset_variant}_test.tfrecords"
+        options = {"variant": self.dataset_variant, "split": "test"}
+        return default_files.generate_first(file_name, "multi_mnist", num_scenes, **options)
+
 
 @dataclasses.dataclass(eq=False)
 class ObjectsRoom(SceneDataset):
@@ -253,6 +262,9 @@ class ImageFolder(SceneDataset):
         record = super().provenance()
         is_split = bool(self._is_held_out.any())
         return {**record, "share": self.share if is_split else 0.0}
+
+    def _tell_what_serves_both(self):
+        """Says nothing: whatever looks at the folder says how it is split."""
 
     def _source(self):
         folders = files.expand(self.path)

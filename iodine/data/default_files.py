@@ -54,3 +54,22 @@ def generate_file(path, name, num_scenes, **options):
             f"({getattr(error, 'strerror', None) or error}): set data.path to a file of scenes, or "
             "IODINE_DATA to a folder that can be written to"
         ) from None
+
+
+def generate_first(file_name, name, num_scenes, **options):
+    """Generates the first scenes of a default file, in a file of their own beside it.
+
+    Args:
+      file_name: name of the default file.
+      name, num_scenes, **options: as for `generate_file`.
+
+    Returns:
+      The path.
+
+    Raises:
+      UserError, DatasetError: as `generate_file`.
+    """
+    path = folder() / file_name
+    path = path.with_name(f"{path.stem}_first_{num_scenes}{path.suffix}")
+    generate_file(path, name, num_scenes, **options)
+    return str(path)

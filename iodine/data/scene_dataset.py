@@ -192,6 +192,14 @@ class SceneDataset:
         """Is called where the file is not there."""
         raise UserError(f"{self.path} does not exist: {self.how_to_get_it}, or set data.path")
 
+    def generate_first(self, num_scenes):
+        """Generates the first scenes of the file alone, in a file of their own.
+
+        Returns:
+          The path of that file, or None for scenes that no generator makes on first use.
+        """
+        del num_scenes
+
     def _source(self):
         """Returns what the scenes come from."""
         scene_format, first = self.scene_format, files.expand(self.path)[0]
@@ -244,14 +252,16 @@ class SceneDataset:
     def _is_held_out(self):
         """Whether each scene is for testing only, bool [N]; none is where all serve both."""
         count = len(self._packed)
-        if 0 < count <= self.held_out:
+        return np.arange(count) < (self.held_out if count > self.held_out else 0)
+
+    def _tell_what_serves_both(self):
+        """Says before training if no scene is left for testing alone."""
+        if self.held_out and not self._is_held_out.any():
             print(
-                f"{self.path} has {count} scenes, no more than data.held_out={self.held_out}: they "
-                "serve both training and testing",
+                f"{self.path} has {len(self._packed)} scenes, no more than "
+                f"data.held_out={self.held_out}: they serve both training and testing",
                 file=sys.stderr,
             )
-            return np.zeros(count, bool)
-        return np.arange(count) < self.held_out
 
     def _in_subset(self, subset):
         """Returns which scenes belong to a subset, whatever objects they have, bool [N]."""
@@ -266,6 +276,7 @@ class SceneDataset:
         if not len(numbers):
             raise self._no_scene(subset)
         if subset == "train":
+            self._tell_what_serves_both()
             steps = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
             choose = endless_batches(numbers, size, seed if self.shuffle_buffer else None)
         elif subset == "summary":
