@@ -3,9 +3,8 @@
 K copies of one recurrent network each explain the pixels that the E step gives them, for binary
 images. There is no prior of a slot, and a slot's latent is the network's state.
 
-Two choices follow the authors' commands for sequences, in which no gradient flows through γ and
-all iterations count alike. Their command for static Shapes lets the gradient through γ and trains
-on the loss of the last iteration alone.
+As in the authors' command for static Shapes, the loss is that of the last iteration alone. Unlike
+there, no gradient flows through γ, as in their commands for sequences.
 """
 
 from collections.abc import Sequence
@@ -43,7 +42,7 @@ class RNNNEM(Model):
 
     through whose γ no gradient flows. The prior says that a pixel is black, so that the divergence
     is -log(1 - ψ_ik): a slot pays for the white that it paints where other slots explain the
-    pixels. The loss is the mean over iterations.
+    pixels. The loss is that of the last iteration.
 
     What the paper leaves open: flips are drawn anew at each iteration, in training alone; at first
     θ is 0, ψ is FIRST_PROB and γ a share of standard-normal magnitudes.
@@ -155,9 +154,8 @@ class RNNNEM(Model):
         }
 
     def loss(self, states: list[State]) -> tuple[tf.Tensor, Scalars]:
-        """The mean loss over iterations and scenes; the first state is before any iteration."""
-        losses = [state["losses"]["total"] for state in states[1:]]  # [B] each
-        return tf.reduce_mean(losses), {}
+        """The last iteration's loss, the mean over scenes."""
+        return tf.reduce_mean(states[-1]["losses"]["total"]), {}
 
     def create_variables(self, image: tf.Tensor) -> None:
         """Makes the networks for the size of a blank scene, and their variables."""

@@ -141,7 +141,7 @@ def next_commands():
     """Returns the three commands to try next."""
     python = f"{os.path.relpath(sys.executable)} -m iodine.main"
     return (
-        f"{python} visualize with clevr6_fast out=looked",
+        f"{python} explore with clevr6_fast out=page.html",
         f"{python} segment with clevr6_fast image=YOUR_IMAGE.png out=slots",
         f"{python} with {TRAINED} -F runs",
     )
