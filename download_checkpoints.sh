@@ -62,7 +62,7 @@ find_defect() {
 fetch() {
     if [ ! -e "$partial" ] || [ -n "$(find_defect "$partial")" ]; then
         download || fail "could not fetch $url
-What has arrived is kept: run this script again to go on, or delete $partial to start over.
+What has arrived is kept: run this script again to resume, or delete $partial to start over.
 Where the host cannot be reached, fetch the file with another machine, put it at
 $archive and run this script again."
     fi

@@ -35,7 +35,7 @@ def measure(lab, num_single=NUM_SINGLE):
       the slot with the highest in each scene; "active": how many have ACTIVE or more}}.
 
     Raises:
-      UserError: for a config of other data than Balls.
+      UserError: if the config is of other data than Balls.
     """
     if data_name(lab) != "Balls":
         raise UserError("disentanglement has single objects of Balls alone: use demo")

@@ -61,7 +61,7 @@ def read_config(name, overrides, stage=None):
       stage: number of the stage whose differences are to be in it, None for none.
 
     Raises:
-      UserError: for an unknown name or key, or a value of the wrong type.
+      UserError: if a name or key is unknown, or a value has the wrong type.
     """
     try:
         updates, positional = get_config_updates(overrides)
@@ -115,8 +115,8 @@ def export(
       What step.json says.
 
     Raises:
-      UserError: for a wrong config, a checkpoint that does not fit, several seeds of a model with
-        convolutions, or if `out` exists.
+      UserError: if the config is invalid, the checkpoint does not fit, there are several seeds of a
+        model with convolutions, or `out` exists.
     """
     config = read_config(name, overrides, stage)
     check_new(out)
@@ -197,7 +197,7 @@ def run():
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="as of iodine.main")
     parser.add_argument("--out", required=True, help="directory to make")
     start = parser.add_mutually_exclusive_group()
-    start.add_argument("--checkpoint", metavar="DIR", help="go on from the latest one there")
+    start.add_argument("--checkpoint", metavar="DIR", help="start from the latest one there")
     start.add_argument("--seeds", type=int, nargs="+", metavar="N", help="a model for each")
     parser.add_argument("--images", type=int, metavar="N", help="write N training scenes as well")
     parser.add_argument("--stage", type=int, metavar="N", help="number of the config's stage")

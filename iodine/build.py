@@ -208,7 +208,7 @@ def build(plan, where="", allowed=()):
       What the constructor returns.
 
     Raises:
-      UserError: for what is no plan, an unknown constructor, an unknown argument or a missing one.
+      UserError: if this is no plan, or a constructor or argument is unknown or missing.
     """
     place = f"{where}: " if where else ""
     if not isinstance(plan, dict):

@@ -296,7 +296,7 @@ def _check_fits(path, found, variables, objects):
     if absent:
         raise UserError(
             f"the checkpoint '{path}' holds no {' and no '.join(sorted(absent))}: it is for "
-            "`evaluate`, `visualize` and `initial_weights`, and training cannot go on from it"
+            "`evaluate`, `visualize` and `initial_weights`, and cannot be resumed"
         )
     wanted = {
         key: variable.shape.as_list()
@@ -317,7 +317,7 @@ def restore_model(path, model, image_shape):
     Args:
       path: the checkpoint.
       model: a `Model`, new.
-      image_shape: (H, W, C) of its pictures.
+      image_shape: (H, W, C) of its images.
 
     Returns:
       What the checkpoint remembers, as `read_record`.

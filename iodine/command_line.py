@@ -85,6 +85,11 @@ class CommandLineExperiment(Experiment):
 
     def _record(self, named_configs, words, scopes):
         """The record of the checkpoint that a command looks at."""
+        if not named_configs and "checkpoint_dir" not in words:
+            raise UserError(
+                "no model given: name a shipped model or a config (`with demo_fast`), or set "
+                "checkpoint_dir=DIR"
+            )
         # The other words are for the model as its checkpoint remembers it.
         where = {key: value for key, value in words.items() if key == "checkpoint_dir"}
         named = config.resolve(named_configs, where, scopes=scopes).config
@@ -98,7 +103,7 @@ class CommandLineExperiment(Experiment):
         if not sys.stdout.isatty():
             _write_without_colors()
         try:
-            # Training goes on without a reader.
+            # Training continues without a reader.
             is_training = args[0] == self.default_command
             with contextlib.nullcontext() if is_training else startup.reader_may_leave():
                 return super().run(*args, **kwargs)

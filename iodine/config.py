@@ -80,8 +80,8 @@ def resolve(
       `Resolution`.
 
     Raises:
-      UserError: for an unknown name or entry, for a value that an entry does not take, and for a
-        part of a plan that hides a stage's difference.
+      UserError: if a name or an entry is unknown, a value is invalid, or a part of a plan hides a
+        stage's difference.
     """
     layers = [_layer(name, scopes or {}) for name in names]
     words = _checked(_nested(updates or {}), "")

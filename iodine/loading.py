@@ -159,7 +159,8 @@ def _held_out_scenes(path, config, record, dataset, num_scenes):
         count = min(num_scenes, dataset.held_out)
         scenes = dataset.generate_first(count)
         return scenes and {"path": scenes, "held_out": count}
-    print(f"no {dataset.path} yet: these are the {count} scenes in {scenes}", file=sys.stderr)
+    own = " and ".join(files.expand(dataset.path))
+    print(f"no {own} yet: using the {count} held-out scenes in {scenes}", file=sys.stderr)
     cache = tempfile.mkdtemp(prefix="iodine-")  # The package's folder is not for writing.
     atexit.register(shutil.rmtree, cache, ignore_errors=True)
     return {"path": scenes, "cache": cache, "held_out": count}

@@ -32,7 +32,7 @@ class ExponentialDecay:
       staircase: whether it falls once after every `decay_steps` instead.
 
     Raises:
-      UserError: for a value that is none of these.
+      UserError: if an argument is invalid; says which.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Adam(snt.Optimizer):
         of a model that have to learn faster than the rest.
 
     Raises:
-      UserError: for a value that is none of these.
+      UserError: if an argument is invalid; says which.
     """
 
     def __init__(

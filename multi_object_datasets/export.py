@@ -169,7 +169,9 @@ def main(argv=None):
         "--held-out", type=int, default=320, metavar="N", help="first scenes, for test (320)"
     )
     try:
-        export(**vars(parser.parse_args(argv)))
+        arguments = parser.parse_args(argv)
+        export(**vars(arguments))
+        print(f"wrote {arguments.out}")
     except DatasetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -87,7 +87,7 @@ def _chunks_of_shard(chunks, index, count):
     """Returns the part of a list of chunks that one of several machines draws."""
     if not 0 <= index < count:
         raise DatasetError(
-            f"shard {index}/{count}: there have to be one or more, and their numbers begin at 0"
+            f"--shard {index}/{count}: I/N needs an N of 1 or more and an I from 0 to N - 1"
         )
     if count > len(chunks):
         raise DatasetError(

@@ -154,6 +154,10 @@ def test_a_file_that_cannot_be_read_is_named_with_its_record(capsys, tmp_path, d
     assert "record" in line
 
 
+def test_a_command_that_looks_at_a_model_asks_for_one(capsys):
+    assert "no model given: name a shipped model" in error_line(capsys, "evaluate")
+
+
 def test_continuing_without_a_checkpoint_is_refused(capsys, tmp_path):
     words = tiny.arguments(continue_run=True, checkpoint_dir=tmp_path / "nothing")
     assert f"no checkpoint at '{tmp_path / 'nothing'}'" in error_line(capsys, *words)
@@ -186,7 +190,7 @@ def test_a_run_of_its_own_is_never_trained_over_and_evaluates(capsys, tmp_path):
         assert entry["stderr"] >= 0
     assert set(report["factors"]) == {"position", "color", "shape"}
 
-    # The weights alone give the same figures; training cannot go on from them.
+    # The weights alone give the same figures; training cannot be resumed from them.
     exported = tmp_path / "exported"
     command = ["export_weights", *tiny.arguments(**trained)]
     assert "out=DIR" in error_line(capsys, *command)

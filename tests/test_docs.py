@@ -1,5 +1,6 @@
 """The documentation agrees with the code, the figures and itself."""
 
+import inspect
 import json
 import re
 import statistics
@@ -7,6 +8,7 @@ import statistics
 import pytest
 
 from docs import generate
+from iodine import config
 from tests.helpers import tiny
 
 ROOT = tiny.ROOT
@@ -127,3 +129,12 @@ def test_a_readme_that_disagrees_is_noticed():
     assert agrees(0.9156, "0.916") and not agrees(0.9168, "0.916")
     text = "| seed | foreground ARI | ARI |\n| --- | --- | --- |\n| 0 | 0.9 | 0.1 |\n"
     assert stated_figures(text) == [("ari_nobg", "0", "0.9"), ("ari", "0", "0.1")]
+
+
+def test_docstrings_of_configs_have_the_figures_of_their_models():
+    for model in generate.shipped_models():
+        text = inspect.getdoc(config.NAMED_CONFIGS[model.name].function)
+        for stated in re.findall(r"give a foreground ARI of (\d\.\d+)", text):
+            assert agrees(model.over_seeds("ari_nobg")[0], stated), (model.name, stated)
+        for percent in re.findall(r"the digits of (\d+) % of the scenes", text):
+            assert round(100 * model.over_seeds("count_accuracy")[0]) == int(percent), model.name

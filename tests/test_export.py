@@ -195,7 +195,8 @@ def test_a_truncated_hdf5_file_is_one_error(tmp_path):
 def test_the_command_exports_and_refuses_in_one_line(tmp_path):
     path, _ = scene_files.write_scenes(tmp_path / "scenes", FORMATS["tetrominoes"], 5)
     words = path, "--to", "hdf5", "--out", tmp_path / "new" / "a.h5"
-    assert run(*words, "--held-out", 2, module="export").returncode == 0
+    done = run(*words, "--held-out", 2, module="export")
+    assert done.returncode == 0 and done.stdout == f"wrote {tmp_path}/new/a.h5\n"
     with h5py.File(tmp_path / "new" / "a.h5") as file:
         assert len(file["test/imgs"]) == 2 and len(file["train/imgs"]) == 3
     for arguments, message in (

@@ -45,9 +45,9 @@ def test_a_glob_reads_the_scenes_of_all_shards_in_order(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("shard", "message"),
     [
-        ((3, 3), "shard 3/3: .* their numbers begin at 0"),
+        ((3, 3), "shard 3/3: I/N needs .* I from 0 to N - 1"),
         ((-1, 3), "shard -1/3: "),
-        ((0, 0), "shard 0/0: there have to be one or more"),
+        ((0, 0), "--shard 0/0: I/N needs"),
         ((0, 2), "shard 0/2: these scenes make 1 parts at most"),
     ],
 )

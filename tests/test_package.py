@@ -91,7 +91,7 @@ def test_models_evaluate_load_and_generate_from_any_directory(installed, tmp_pat
     code, _, stderr = run(installed, "iodine", *words, cwd=tmp_path)
     assert code == 0, stderr
     assert json.loads(out.read_text())["ari_nobg"]["mean"] > 0.9
-    assert "these are the 16 scenes in" in stderr
+    assert "using the 16 held-out scenes in" in stderr
     script = (
         "import iodine, multi_object_datasets\n"
         "assert 'site-packages' in iodine.__file__, iodine.__file__\n"

@@ -109,10 +109,10 @@ def test_going_on_with_another_batch_size_keeps_the_gradients_that_the_model_see
 
 def test_another_seed_or_config_than_the_checkpoints_is_told_in_a_line(capsys, copied):
     words = words_for(copied, continue_run=True, stop_after_steps=7, seed=8, learn_rate=0.5)
-    code, stdout, stderr = run(capsys, *words)
+    code, _, stderr = run(capsys, *words)
     assert code == 0, stderr
-    assert "going on with the checkpoint's seed=7, not seed=8" in stdout
-    (line,) = [line for line in stderr.splitlines() if line.startswith("another config")]
+    assert "warning: the checkpoint's seed=7 is kept, not seed=8" in stderr
+    (line,) = [line for line in stderr.splitlines() if "the config differs" in line]
     assert "learn_rate=0.5 (was " in line and "seed=" not in line and "stop_after" not in line
 
 
@@ -130,7 +130,7 @@ def test_of_stages_those_are_told_that_differ():
     now = {"stages": [{"until": 5, "n_z": 2}, {"until": 9}, {"until": 12}]}
     (line,) = runs.differences_from(before, now)
     told = "stages.2.until=9 (was 8), stages.3.until=12 (was None)"
-    assert line == f"another config than the checkpoint's: {told}"
+    assert line == f"warning: the config differs from the checkpoint's: {told}"
 
 
 def test_scenes_that_a_model_was_trained_on_do_not_test_it(capsys, tmp_path):

@@ -1,4 +1,4 @@
-"""The slots of anyone's own pictures as files."""
+"""What `segment` writes of image files."""
 
 import re
 
@@ -41,11 +41,11 @@ def test_the_command_writes_label_maps_arrays_and_a_page(tmp_path, pictures):
     code, stdout, stderr = tiny.run_here("segment", *tiny.arguments(**words))
     assert code == 0, stderr
     assert f"skipped {pictures}/b.png: cannot read the image" in stderr
-    assert f"wrote the slots of 4 pictures and {out}/report.html" in stdout
+    assert f"wrote the slots of 4 image files and {out}/report.html" in stdout
     stems = ["D", "a", "c", "d-2"]
     files = [*(f"{stem}{end}" for stem in stems for end in (".npz", "_labels.png"))]
     assert sorted(p.name for p in out.iterdir()) == sorted(
-        [*files, "slots.npz", "pictures.png", "report.html"]
+        [*files, "slots.npz", "decomposition.png", "report.html"]
     )
 
     arrays, labels = np.load(out / "a.npz"), Image.open(out / "a_labels.png")
@@ -67,10 +67,10 @@ def test_the_command_writes_label_maps_arrays_and_a_page(tmp_path, pictures):
         np.testing.assert_array_equal(slots[name], each)
     np.testing.assert_allclose(slots["area"][1], arrays["masks"].mean(axis=(1, 2)), rtol=1e-6)
     page = (out / "report.html").read_text()
-    assert "4 pictures" in page and len(re.findall("<img", page)) == 1
+    assert "4 image files" in page and len(re.findall("<img", page)) == 1
 
 
-def test_a_picture_gets_the_same_slots_in_batches_of_any_size(tmp_path, pictures):
+def test_an_image_gets_the_same_slots_in_batches_of_any_size(tmp_path, pictures):
     _, model = tiny_model()
     model.refinement_batch_size = 2
     for batch_size in (1, 3):
@@ -82,21 +82,21 @@ def test_a_picture_gets_the_same_slots_in_batches_of_any_size(tmp_path, pictures
             np.testing.assert_allclose(one[key], three[key], rtol=1e-3, atol=1e-5)
 
 
-def test_the_page_shows_no_more_pictures_than_it_has_room_for(tmp_path):
+def test_the_report_shows_no_more_images_than_it_has_room_for(tmp_path):
     count = segment.NUM_SHOWN + 1
     for number in range(count):
         Image.new("RGB", (35, 35)).save(tmp_path / f"{number:02}.png")
     dataset, model = tiny_model()
     segment.segment(model, dataset, "untrained", str(tmp_path), tmp_path / "out", 0)
     page = (tmp_path / "out" / "report.html").read_text()
-    assert f"{count} pictures" in page
+    assert f"{count} image files" in page
     rows = re.findall(r"<tr><td>(\d+)</td><td>[^<]*/(\d+).png</td>", page)
     assert rows == [(str(n + 1), f"{n:02}") for n in range(segment.NUM_SHOWN)]
     assert len(list((tmp_path / "out").glob("*.npz"))) == count + 1
     assert np.load(tmp_path / "out" / "slots.npz")["z_mean"].shape == (count, 4, 4)
 
 
-def test_a_picture_of_the_name_of_the_file_of_all_slots_has_another():
+def test_an_image_file_named_as_the_file_of_all_slots_is_numbered():
     assert segment.output_names(["a/slots.png", "Slots.jpg", "b.png"]) == [
         "slots-2",
         "Slots-3",

@@ -105,6 +105,6 @@ def test_a_folders_first_pictures_are_shown_and_what_is_no_picture_is_refused_or
     assert f"skipped {pictures}/aa.png: cannot read the image" in stderr
     page = check_report(out, SCENE_FIGURES)
     assert "foreground ARI" not in page and "mask.png" not in page
-    assert "8 of 10 pictures; `segment` takes them all" in page
+    assert "8 of 10 image files; `segment` takes them all" in page
     assert "aa.png" not in page and "wide.jpg" not in page
     assert "a.png" in page and "h.png" in page

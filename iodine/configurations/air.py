@@ -51,7 +51,7 @@ def _plans(c, data, patch_dim, place_prior_mean):
 def air(c):
     """Multi-MNIST, up to two digits in 50×50 pixels.
 
-    26 minutes of one core count the digits of 98 % of the scenes right (five seeds).
+    26 minutes of one core count the digits of 99 % of the scenes right, the mean of five seeds.
     """
     # Held out is all of the first file.
     data = multi_mnist_data(c, "standard", held_out=NUM_TEST_SCENES)
@@ -62,7 +62,8 @@ def air(c):
 def air_small(c):
     """Multi-MNIST, up to two digits of 9 to 18 pixels in 64×64.
 
-    Half a minute of an H100 counts the digits of 94 % of the scenes right (three seeds).
+    Half a minute of an H100 counts the digits of 92 % of the scenes right, the mean of three
+    seeds.
     """
     data = multi_mnist_data(c, "small", held_out=NUM_TEST_SCENES)
     return _plans(c, data, patch_dim=[18, 18], place_prior_mean=[4.5, 0.0, 0.0])

@@ -90,7 +90,10 @@ FIRST = {"image_dim": [16, 16], "batch_size": 32, **STRONG_ON_BLACK}
     save_summaries_steps=100,
 )
 def slot_attention_multi_dsprites_fast(c):
-    """`slot_attention_multi_dsprites` at 32×32, at first of strong colours in front of black."""
+    """`slot_attention_multi_dsprites` at 32×32, at first of strong colours in front of black.
+
+    105 minutes of one core give a foreground ARI of 0.52.
+    """
     return _plans(c, multi_dsprites_data(c), SPRITE_FACTORS, warmup_steps=500)
 
 
@@ -115,5 +118,8 @@ def slot_attention_clevr6(c):
     save_summaries_steps=100,
 )
 def slot_attention_clevr6_fast(c):
-    """`slot_attention_clevr6` at 32×32, smaller, at first of strong colours in front of black."""
+    """`slot_attention_clevr6` at 32×32, smaller, at first of strong colours in front of black.
+
+    108 minutes of one core gave a foreground ARI of 0.64.
+    """
     return _plans(c, clevr_data(c, **CLEVR6), CLEVR_FACTORS, warmup_steps=500)

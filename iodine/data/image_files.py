@@ -21,7 +21,7 @@ def read_images(paths, dataset):
       (number of the image among the paths, float32 [1, H, W, C] in [0, 1]).
 
     Raises:
-      DatasetError: for a file that cannot be used where `data.on_error` is "raise"; with "skip" it
+      DatasetError: if a file cannot be used and `data.on_error` is "raise"; with "skip" it
         is left out with a line on stderr, and it is an error if no image is left.
     """
     usable = 0

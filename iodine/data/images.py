@@ -25,7 +25,7 @@ def as_data(data, num_channels=None):
       `tf.function` the values cannot be checked.
 
     Raises:
-      UserError: for anything else; says what was given and what is wanted.
+      UserError: if the image has another form; says what was given and what is wanted.
     """
     given = data if isinstance(data, Mapping) else {"image": data}
     if "image" not in given:

@@ -1,7 +1,7 @@
 """Batches of scenes for training, for its summary images, and for evaluation.
 
 Files are packed on first use (see `multi_object_datasets.pack`). A training batch is then a pure
-function of the seed and of the step's number, so that a run goes on where it stopped without
+function of the seed and of the step's number, so that a run resumes where it stopped without
 replaying anything, and every worker sees the same global batches.
 """
 

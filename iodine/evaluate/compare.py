@@ -15,7 +15,7 @@ from iodine.figures import curves, decompositions
 from iodine.figures.report import Report
 from iodine.model import Model
 
-NUM_SCENES = 4  # in the picture
+NUM_SCENES = 4  # in the figure
 
 
 class TrainedModel(NamedTuple):
@@ -134,13 +134,13 @@ def compare(models, dataset, out, num_images, seed):
     Args:
       models: list of `TrainedModel`.
       dataset: data set whose held-out scenes test them.
-      out: directory for comparison.json, pictures and report.html, new or empty; None prints only.
+      out: directory for comparison.json, figures and report.html, new or empty; None prints only.
       num_images: number of scenes; all, if fewer are held out.
       seed: of the noise, which depends on it and the scene, and so is the same for models that take
         noise of one shape.
 
     Raises:
-      UserError: for a directory that holds something already.
+      UserError: if the directory is not empty.
     """
     names = [f"({i + 1})" for i in range(len(models))]
     report = Report(out, "Comparison of trained models") if out else None

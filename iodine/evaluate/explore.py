@@ -37,7 +37,7 @@ def explore(model, dataset, checkpoint, images, out, seed):
 
     Raises:
       UserError: if the page cannot compute the model's decoder or would be too large.
-      DatasetError: for images that cannot be used.
+      DatasetError: if an image cannot be used.
     """
     result_files.check_result_path(out)
     decoder, weights = describe(model)

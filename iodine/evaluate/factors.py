@@ -26,7 +26,7 @@ def choose_regressor(factors, model):
       `FactorRegressor` that names them, or None.
 
     Raises:
-      UserError: for anything else, and if the model was trained with none.
+      UserError: if `factors` has another form, or is True and the model was trained with none.
     """
     if factors is None or factors is False:
         return None

@@ -131,7 +131,7 @@ def named(names):
     """Returns {name: `Metric`} of some names, a model's `METRICS`, in their order.
 
     Raises:
-      UserError: for the first name that the table does not have.
+      UserError: if the table lacks a name; says which.
     """
     for name in names:
         if name not in METRICS:

@@ -15,8 +15,8 @@ from iodine.figures.colors import slot_colors
 from iodine.figures.report import Report
 from multi_object_datasets.image_files import image_paths
 
-NUM_SHOWN = 16  # pictures on the page
-ALL_SLOTS = "slots"  # name of the file of all pictures' latents
+NUM_SHOWN = 16  # image files in the report
+ALL_SLOTS = "slots"  # name of the file with the latents of all image files
 LATENTS = ("z_mean", "z_std")  # those that a model has
 
 
@@ -32,7 +32,7 @@ def last_iteration(info):
 
 
 def output_names(paths):
-    """Names for what is written of pictures: theirs without suffix, numbered where two are alike.
+    """Names for what is written of image files: theirs without suffix, numbered if two are alike.
 
     Capitals make no difference, as on some file systems.
     """
@@ -49,7 +49,7 @@ def output_names(paths):
 
 
 def label_map(masks):
-    """A picture of the slot that each pixel belongs to.
+    """An image of the slot that each pixel belongs to.
 
     Args:
       masks: [K, H, W, 1].
@@ -57,9 +57,9 @@ def label_map(masks):
     Returns:
       Pillow's palette image, whose indices are the slots from 0 in the colours of `slot_colors`.
     """
-    picture = Image.fromarray(np.argmax(masks[..., 0], axis=0).astype(np.uint8), "P")
-    picture.putpalette(np.uint8(np.round(255 * np.array(slot_colors(len(masks))))).tobytes())
-    return picture
+    labels = Image.fromarray(np.argmax(masks[..., 0], axis=0).astype(np.uint8), "P")
+    labels.putpalette(np.uint8(np.round(255 * np.array(slot_colors(len(masks))))).tobytes())
+    return labels
 
 
 def write_arrays(report, name, arrays):
@@ -70,14 +70,14 @@ def write_arrays(report, name, arrays):
 
 
 def write_slots(report, name, path, info, b):
-    """Writes the label map and the arrays of a picture.
+    """Writes the label map and the arrays of an image file.
 
     Args:
       report: `Report`, to whose directory they go.
       name: of the files, NAME_labels.png and NAME.npz.
-      path: of the picture.
+      path: of the image file.
       info: what `last_iteration` picked, as NumPy arrays.
-      b: place of the picture in the batch.
+      b: place of its image in the batch.
 
     Returns:
       What `ALL_SLOTS` has of it: {"path": path, "area": share of the pixels in each mask [K],
@@ -100,32 +100,32 @@ def write_slots(report, name, path, info, b):
 
 
 def segment(model, dataset, checkpoint, images, out, seed):
-    """Writes the slots of pictures: label maps, arrays, and a page of the first ones.
+    """Writes the slots of image files: label maps, arrays, and a report of the first ones.
 
-    What `data.batch_size` pictures need is in memory at a time.
+    Only `data.batch_size` images are in memory at a time.
 
     Args:
       model: a `Model`, restored.
       dataset: data set that it was trained on; its file is not read.
       checkpoint: path of the checkpoint that the model was restored from.
       images: as for `image_files.image_paths`.
-      out: directory to write to, new or empty. For each picture NAME_labels.png has the slot of
-        each pixel as its palette index, and NAME.npz the arrays image [H, W, C] as the model saw
-        it, masks [K, H, W] and components [K, H, W, C], float32 in [0, 1], the latents z_mean and,
-        where the model infers it, z_std [K, Z], and path, of the file. slots.npz has of all
-        N pictures path [N], area (the share of the pixels in each mask) [N, K], and the latents
-        [N, K, Z]. report.html shows the first pictures.
-      seed: of the noise, which depends on it and on the picture's place in the list.
+      out: directory to write to, new or empty. For each image file, NAME_labels.png has the slot
+        of each pixel as its palette index. NAME.npz has path, of the file; image [H, W, C] as the
+        model saw it, masks [K, H, W] and components [K, H, W, C], float32 in [0, 1]; and the
+        latents z_mean and, if the model infers it, z_std [K, Z]. slots.npz has, of all N files,
+        path [N], area [N, K] (the share of the pixels in each mask), and the latents [N, K, Z].
+        report.html shows the first files, decomposition.png among it.
+      seed: of the noise, which also depends on the file's place in the list.
 
     Raises:
-      UserError: for a directory that holds something already.
-      DatasetError: for pictures that cannot be used.
+      UserError: if the directory is not empty.
+      DatasetError: if an image file cannot be used.
     """
     paths = image_paths(images)
     names, shown, errors, slots = output_names(paths), [], {}, []
     report = Report(out, f"{type(model).__name__}: {checkpoint}")
     batches = image_files.batches(paths, dataset)
-    with prediction.progress_bar(len(paths), "picture") as bar:
+    with prediction.progress_bar(len(paths), "image") as bar:
         for numbers, info in prediction.infer(model, batches, seed, last_iteration):
             for b, number in enumerate(numbers):
                 slots.append(write_slots(report, names[number], paths[number], info, b))
@@ -135,35 +135,39 @@ def segment(model, dataset, checkpoint, images, out, seed):
             bar.update(int(numbers[-1]) + 1 - bar.n)  # With those that were skipped.
     write_arrays(report, ALL_SLOTS, {k: np.stack([s[k] for s in slots]) for k in slots[0]})
     info = tf.nest.map_structure(lambda *parts: np.concatenate(parts), *shown)
-    add_pictures(report, info, {paths[number]: error for number, error in errors.items()})
-    print(f"wrote the slots of {len(errors)} pictures and {report.write()}")
+    add_images(report, info, {paths[number]: error for number, error in errors.items()})
+    print(f"wrote the slots of {_files(errors)} and {report.write()}")
 
 
-def add_pictures(report, info, errors):
-    """Adds the decomposition of the first pictures.
+def _files(paths):
+    return "one image file" if len(paths) == 1 else f"{len(paths)} image files"
+
+
+def add_images(report, info, errors):
+    """Adds the decomposition of the first image files.
 
     Args:
       report: `Report` to add to.
       info: what `last_iteration` picked of them.
-      errors: {path: mean squared error} of all pictures, in their order.
+      errors: {path: mean squared error} of all image files, in their order.
     """
     num_shown = len(info["data"]["image"])
     worst = max(errors, key=errors.get)
     mean = three_digits(np.mean(list(errors.values())))
     report.add_text(
-        f"{len(errors)} pictures. Mean squared error: mean {mean}, largest "
+        f"{_files(errors).capitalize()}. Mean squared error: mean {mean}, largest "
         f"{three_digits(errors[worst])} ({worst})."
     )
     report.add_figure(
-        "pictures",
+        "decomposition",
         decompositions.example_plot(
             info, range(num_shown), row_labels=[str(i + 1) for i in range(num_shown)]
         ),
-        "Each row is a picture, as the table below numbers them. The frame of a slot has the "
+        "Each row is an image file, as the table below numbers them. The frame of a slot has the "
         "colour of its mask; each slot shows its component before masking.",
     )
     labels = np.argmax(info["outputs"]["pred_mask"][:, 0, ..., 0], axis=1)  # [B, H, W]
-    rows = [["", "picture", "MSE", "slots in use"]]
+    rows = [["", "image file", "MSE", "slots in use"]]
     for i, (path, error) in enumerate(list(errors.items())[:num_shown]):
         rows.append([str(i + 1), path, three_digits(error), str(len(np.unique(labels[i])))])
     report.add_table(rows)

@@ -181,7 +181,7 @@ def tour(out, models=MODELS, num_steps=TRAINING_STEPS):
       Path of the report.
 
     Raises:
-      UserError: for a directory that holds something already, or if a step of the tour fails.
+      UserError: if the directory is not empty, or a step of the tour fails.
     """
     began = time.monotonic()
     report = Report(out, "IODINE: scenes taken apart")

@@ -1,4 +1,4 @@
-"""Shows what a trained model does with held-out scenes, or with anyone's own pictures."""
+"""Shows what a trained model does with held-out scenes, or with a user's image files."""
 
 import itertools
 import os
@@ -14,7 +14,7 @@ from iodine.figures.report import Report
 from multi_object_datasets.image_files import image_paths
 
 NUM_SCENES = 4  # held-out scenes to show
-NUM_PICTURES = 8  # pictures of one's own to show
+NUM_FILES = 8  # image files to show
 NUM_DETAILED = 2  # how many of either with iterations, inputs and traversals
 NUM_SAMPLES = 16
 
@@ -195,26 +195,26 @@ def add_metrics(report, values, names):
 # ---------------------------------------------------------------- the whole
 
 
-def show_pictures(report, model, batch, numbers, paths, seed):
-    """Fills a report with what a model makes of pictures without ground truth.
+def show_image_files(report, model, batch, numbers, paths, seed):
+    """Fills a report with what a model makes of image files, which have no ground truth.
 
     Args:
       report: `Report` to add to.
       model: a `Model`, restored.
       batch: {"image": [B, 1, H, W, C]}.
-      numbers: of the pictures among the paths, int32 [B].
-      paths: of all pictures that were named.
+      numbers: places of the images among the paths, int32 [B].
+      paths: of all image files that were named.
       seed: of the noise.
     """
     if len(numbers) < len(paths):
-        text = f"{len(numbers)} of {len(paths)} pictures; `segment` takes them all."
+        text = f"{len(numbers)} of {len(paths)} image files; `segment` takes them all."
         print(text)
         report.add_text(text)
     names = [os.path.basename(paths[number]) for number in numbers]
     info = run_model(model, batch, seed, numbers)
     add_decomposition(report, info)
     values, named = metrics.measure(info, model), metrics.named(model.METRICS)
-    rows = [["picture", *[named[name].heading for name in values]]]
+    rows = [["image file", *[named[name].heading for name in values]]]
     for b, name in enumerate(names):
         last = (metrics.as_number(value[b, -1]) for value in values.values())
         rows.append([name, *map(metrics.three_digits, last)])
@@ -239,6 +239,7 @@ def show_held_out_scenes(report, model, dataset, batch, num_images, seed):
             return {}
         return factors.match_objects(info, model.num_background)
 
+    num_images = prediction.held_out_scenes(dataset, num_images)
     print(f"running {num_images} held-out scenes", flush=True)
     values = evaluation.score_held_out(model, dataset, num_images, seed, select)
     num_detailed = min(NUM_DETAILED, len(batch["image"]))
@@ -261,9 +262,9 @@ def visualize(model, dataset, checkpoint, images, out, num_images, seed):
 
     Args:
       model: a `Model`, restored.
-      dataset: data set of `iodine.modules.data`; with pictures its file is not read.
+      dataset: data set of `iodine.modules.data`; its file is not read if there are image files.
       checkpoint: path of the checkpoint that the model was restored from.
-      images: pictures to show instead of held-out scenes, as for `image_files.image_paths`, the
+      images: image files to show instead of held-out scenes, as for `image_files.image_paths`, the
         first ones if there are many; or None.
       out: directory to write to, new or empty; if None, report-STEP beside the checkpoint, or under
         the model's name in the working directory for a model of the installed package.
@@ -271,17 +272,17 @@ def visualize(model, dataset, checkpoint, images, out, num_images, seed):
       seed: of noise, samples and projections.
 
     Raises:
-      UserError: for a directory that holds something already, or too few held-out scenes.
-      DatasetError: for pictures that cannot be used.
+      UserError: if the directory is not empty, or there are too few held-out scenes.
+      DatasetError: if an image file cannot be used.
     """
     if images is None:
         batch = next(dataset("test").as_numpy_iterator())
         batch = tf.nest.map_structure(lambda x: x[:NUM_SCENES], batch)
     else:
         paths = image_paths(images)
-        read = itertools.islice(image_files.read_images(paths, dataset), NUM_PICTURES)
-        numbers, pictures = zip(*read)
-        batch = {"image": np.stack(pictures)}  # [B, 1, H, W, C]
+        read = itertools.islice(image_files.read_images(paths, dataset), NUM_FILES)
+        numbers, arrays = zip(*read)
+        batch = {"image": np.stack(arrays)}  # [B, 1, H, W, C]
     if out is None:
         step = checkpoint.rsplit("-", 1)[-1]
         out = os.path.join(shipped_models.folder_for_results(checkpoint), f"report-{step}")
@@ -289,7 +290,7 @@ def visualize(model, dataset, checkpoint, images, out, num_images, seed):
     if images is None:
         show_held_out_scenes(report, model, dataset, batch, num_images, seed)
     else:
-        show_pictures(report, model, batch, np.int32(numbers), paths, seed)
+        show_image_files(report, model, batch, np.int32(numbers), paths, seed)
     if hasattr(model, "sample_prior"):
         add_samples(report, model, dataset.image_shape, seed)
     print(f"wrote {report.write()}")

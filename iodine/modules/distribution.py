@@ -40,7 +40,7 @@ class LocScaleDistribution(snt.Module):
       loc_act: activation of the location parameters.
 
     Raises:
-      UserError: for a value that is none of these.
+      UserError: if an argument is invalid; says which.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class LocScaleDistribution(snt.Module):
           float32 [...], summed over the n values.
 
         Raises:
-          UserError: for a distribution whose divergence has no closed form.
+          UserError: if the divergence of this distribution has no closed form.
         """
         try:
             divergence = tfd.kl_divergence(self(params), self(tf.zeros_like(params)))

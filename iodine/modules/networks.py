@@ -22,7 +22,7 @@ class MLP(snt.nets.MLP):
       activate_final: whether the last layer is activated too.
 
     Raises:
-      UserError: for sizes or an activation that are none.
+      UserError: if a size or the activation is invalid.
     """
 
     def __init__(self, output_sizes, activation="elu", activate_final=False, name="mlp"):
@@ -64,7 +64,7 @@ def per_layer(value, num_layers, what):
     """Repeats a single value, or a list's only entry, for each layer.
 
     Raises:
-      UserError: for a list of another length than 1 and num_layers.
+      UserError: if the length of a list is neither 1 nor num_layers.
     """
     values = list(value) if isinstance(value, (list, tuple)) else [value]
     if len(values) == 1:
@@ -101,7 +101,7 @@ class ConvNet2D(snt.Module):
       layer_types: class, likewise; the first one's input is the network's.
 
     Raises:
-      UserError: for lists of other lengths, and for what is no size, padding or activation.
+      UserError: if lists differ in length, or a size, a padding or the activation is invalid.
     """
 
     def __init__(

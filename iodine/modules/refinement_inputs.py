@@ -46,7 +46,7 @@ class RefinementInputs(snt.Module):
       coord_freqs: number of frequencies of "cos", at least 2.
 
     Raises:
-      UserError: for a name or a coord_type that is none of these.
+      UserError: if a name or coord_type is unknown.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ def activation(given):
         for the identity; or a function, which is returned as it is.
 
     Raises:
-      UserError: for anything else.
+      UserError: if it is neither a known name nor a function.
     """
     if callable(given):
         return given

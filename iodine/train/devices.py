@@ -19,7 +19,7 @@ def create_strategy(name):
         where TF_CONFIG is set, the second where there are several GPUs, and else the first.
 
     Raises:
-      UserError: for another name, or if TF_CONFIG is needed and not set or broken.
+      UserError: if the name is unknown, or TF_CONFIG is needed and missing or invalid.
     """
     if name == "auto":
         if os.environ.get("TF_CONFIG"):

@@ -100,7 +100,7 @@ class Learner(tf.Module):
         does without it, saying so in a line, if it cannot compile them in the first step.
 
     Raises:
-      UserError: for another value of xla.
+      UserError: if xla is invalid.
     """
 
     def __init__(self, model, optimizer, progress, strategy, xla="auto"):
@@ -217,7 +217,7 @@ class Learner(tf.Module):
         return bool(scalars[SIGNALLED][-1] > 0)
 
     def _first_step(self, batch):
-        """As `step`; if XLA cannot compile it, goes on without where it may.
+        """As `step`; if XLA cannot compile it, runs without XLA where xla is "auto".
 
         Raises:
           UserError: if XLA cannot compile the step and it was asked for.
@@ -232,7 +232,7 @@ class Learner(tf.Module):
                 raise UserError(
                     f"XLA cannot compile the step, xla=False does without: {reason}"
                 ) from error
-            say(f"going on without XLA, which cannot compile the step: {reason}", "stderr")
+            say(f"warning: XLA cannot compile the step, training without it: {reason}", "stderr")
             self.xla = False
             for variable, value in state:
                 variable.assign(value)

@@ -29,7 +29,7 @@ class Options(NamedTuple):
       initial_weights: path of a checkpoint whose model's weights a new run begins with; None for
         random ones.
       save_summaries_steps: means are printed and logged every so many steps.
-      save_images_steps: pictures for TensorBoard are written every so many steps.
+      save_images_steps: summary images are written every so many steps.
       save_checkpoint_steps: a checkpoint is saved every so many steps, and at the end.
       steps_per_call: number of steps in one compiled call; has to divide the three periods.
       xla: "auto", True or False, see `Learner`.
@@ -247,7 +247,7 @@ class _Loop:
         elif not self.has_told and step - self.began >= SOON:
             self._tell(self.progress.means()[0])
         if step % options.save_images_steps == 0:
-            self.summaries.write_pictures(step)
+            self.summaries.write_images(step)
 
     def _tell(self, means, left_out=0):
         """Prints means, and how many steps are not among them."""

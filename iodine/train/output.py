@@ -14,7 +14,7 @@ BAR_SECONDS = 0.1  # between two looks at the figures that the bar shows
 def say(line, stream_name="stdout"):
     """Prints a line at once, above the progress bar.
 
-    Training goes on where it cannot be printed, because its reader went away (`| head`), its disk
+    Training continues where it cannot be printed, because its reader went away (`| head`), its disk
     is full or its terminal was closed.
 
     Args:
@@ -30,7 +30,7 @@ def say(line, stream_name="stdout"):
     except OSError as error:
         _discard(stream)
         if stream_name == "stdout":
-            say(f"warning: stdout takes no more lines ({error}); training goes on", "stderr")
+            say(f"warning: stdout takes no more lines ({error}); training continues", "stderr")
 
 
 def _discard(stream):

@@ -80,7 +80,7 @@ def _resumes(directory, continue_run):
     found = bool(checkpoints.checkpoints_in(directory))
     if found and continue_run is False:
         raise UserError(
-            f"'{directory}' holds a run already: go on with it by continue_run=True "
+            f"'{directory}' holds a run already: resume it with continue_run=True "
             f"checkpoint_dir={directory}, or choose another checkpoint_dir"
         )
     return found
@@ -107,7 +107,7 @@ def _locked(directory):
 
 
 def differences_from(recorded, config):
-    """Lines about how a config differs from that of the checkpoint that a run goes on from.
+    """Lines about how a config differs from that of the checkpoint that a run resumes from.
 
     Args:
       recorded: config of the checkpoint's record, {} if it has none.
@@ -131,7 +131,7 @@ def differences_from(recorded, config):
     told = [f"{key}={now.get(key)} (was {before.get(key)})" for key in keys[:MAX_TOLD]]
     if len(keys) > MAX_TOLD:
         told.append(f"and {len(keys) - MAX_TOLD} more")
-    return ["another config than the checkpoint's: " + ", ".join(told)] if keys else []
+    return ["warning: the config differs from the checkpoint's: " + ", ".join(told)] if keys else []
 
 
 def record_to_share(record):
@@ -206,7 +206,7 @@ def find_origin(stages, directory, go_on, seed):
     if not go_on:
         return origin
     if seed is not None and record.get("seed", seed) != seed:
-        say(f"going on with the checkpoint's seed={record['seed']}, not seed={seed}")
+        say(f"warning: the checkpoint's seed={record['seed']} is kept, not seed={seed}", "stderr")
     if "config" in record:
         configs = {stage.number: config for stage, config in stages}
         config = configs.get(origin.stage, stages[-1][1])
@@ -241,7 +241,7 @@ def train_stage(run, stage, config, origin, resumes):
       stage: the `Stage`.
       config: with the stage's differences in it.
       origin: the `Origin`.
-      resumes: whether to go on from the origin's step, rather than to begin with its weights.
+      resumes: whether to resume from the origin's step, rather than to begin with its weights.
 
     Returns:
       (what `loop.train` returns, the `Origin` of the next stage).
@@ -323,9 +323,9 @@ def train(stages, strategy, seed_given, directory, go_on, log_scalar):
                 )
                 + " above that"
             )
-        begins = f"from step {origin.step} on" if go_on else "from the beginning"
+        begins = f"resuming from step {origin.step}" if go_on else "training from the beginning"
         if is_chief(strategy):
-            say(f"training {begins}, checkpoints go to '{directory}'")
+            say(f"{begins}, checkpoints go to '{directory}'")
         run = Run(strategy, seed, directory, left[-1].until, log_scalar)
         try:
             for stage, config in stages[-len(left) :]:

@@ -2,7 +2,7 @@
 
 The variables of a model do not depend on the size of its images, its batch or its likelihood, so
 that scenes can grow and losses change while it trains. Each stage is a training of its own that
-goes on from the checkpoint of the one before: an interruption at a change is like any other.
+resumes from the checkpoint of the one before: an interruption at a change is like any other.
 """
 
 from typing import NamedTuple
@@ -45,7 +45,7 @@ def plan_stages(config):
         has one, without differences.
 
     Raises:
-      UserError: for stages that are none, and for unknown keys.
+      UserError: if the stages are invalid, or a key is unknown.
     """
     stages, last = config["stages"] or [{"until": config["stop_after_steps"]}], 0
     if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
@@ -87,7 +87,7 @@ def override_stages(stages, updates):
         `stages.2.until=500`.
 
     Raises:
-      UserError: for a number that no stage has.
+      UserError: if no stage has this number.
     """
     changed = [dict(stage) for stage in stages]
     for number, differences in updates.items():

@@ -1,4 +1,4 @@
-"""Scalars and pictures of a run for TensorBoard."""
+"""Scalars and summary images of a run for TensorBoard."""
 
 import glob
 
@@ -14,7 +14,7 @@ class Summaries:
     Args:
       directory: where the event files go.
       model: the `Model` to show.
-      batch: the fixed batch that the pictures show the first scenes of.
+      batch: the fixed batch whose first scenes the images show.
       step: number of steps made before. What event files there say of later ones is removed.
       num_images: how many scenes of it.
     """
@@ -32,8 +32,8 @@ class Summaries:
         """Writes the scalars {name: value} of a step."""
         self._write({name: (tf.summary.scalar, value) for name, value in scalars.items()}, step)
 
-    def write_pictures(self, step):
-        """Writes the model's pictures at a step."""
+    def write_images(self, step):
+        """Writes the model's summary images at a step."""
         self._write({name: (tf.summary.image, image) for name, image in self.draw().items()}, step)
 
     def _write(self, entries, step):

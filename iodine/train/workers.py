@@ -109,7 +109,7 @@ def check_same_state(strategy, step, variables, problem):
 
     Args:
       strategy: the distribution strategy.
-      step: number of steps that this worker goes on from.
+      step: number of steps that this worker resumes from.
       variables: all that has to be equal.
       problem: `UserError` that kept this worker from restoring them, or None.
 
@@ -159,5 +159,5 @@ def noticing_lost_workers(strategy, directory):
         found = checkpoints.checkpoints_in(directory) if directory else []
         raise WorkerLost(
             f"another worker is gone ({str(error).splitlines()[0]}); "
-            + (f"go on from {found[0]}" if found else "nothing was saved yet, start all again")
+            + (f"resume from {found[0]}" if found else "nothing was saved yet, start all again")
         ) from error

@@ -58,7 +58,7 @@ def contact_sheet(name, path, variant=None):
       path: PNG file to write.
 
     Raises:
-      DatasetError: for a path that does not end in .png, or that cannot be written to.
+      DatasetError: if the path does not end in .png, or cannot be written to.
     """
     if not path.endswith(".png"):
         raise DatasetError(f"'{path}' does not end in .png")
