@@ -142,7 +142,7 @@ def _layer(name, scopes):
             f"(a JSON file, or one of {', '.join(NAMED_CONFIGS)})"
         )
     try:
-        with open(name) as file:
+        with open(name, encoding="utf-8") as file:
             content = json.load(file)
     except (ValueError, OSError) as error:
         raise UserError(f"the config file {name} cannot be read: {error}") from error

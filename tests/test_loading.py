@@ -130,6 +130,11 @@ def test_a_record_that_is_none_of_ours_is_one_line(trained, tmp_path, changes, w
     assert f"foreign/ckpt-1' remembers no {wrong} that this program can use" in stderr
 
 
+def test_a_model_is_opened_by_a_path_object_too(trained):
+    opened = open_model(trained / "c_1")
+    assert opened.path == checkpoints.latest_checkpoint(str(trained / "c_1"))
+
+
 def test_an_entry_of_a_record_is_checked_as_a_word_is(trained, tmp_path):
     opened = open_model(str(trained / "c_1"))
     for name, value in {"num_iters": -3, "n_z": "x", "named_config": ["demo"]}.items():
