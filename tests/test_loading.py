@@ -130,6 +130,20 @@ def test_a_record_that_is_none_of_ours_is_one_line(trained, tmp_path, changes, w
     assert f"foreign/ckpt-1' remembers no {wrong} that this program can use" in stderr
 
 
+def test_where_nothing_temporary_can_be_written_a_line_says_so(tmp_path):
+    words = ["evaluate", "with", "demo_fast", "eval_images=1"]
+    ended = subprocess.run(
+        ["bash", "-c", 'ulimit -f 0; exec "$@"', "bash", sys.executable, "-m", "iodine", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tiny.ROOT), "IODINE_DATA": ""},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (ended.returncode, "Traceback" in ended.stderr) == (1, False), ended.stderr
+    assert "set TMPDIR to a folder" in ended.stderr.splitlines()[-1]
+
+
 def test_a_model_is_opened_by_a_path_object_too(trained):
     opened = open_model(trained / "c_1")
     assert opened.path == checkpoints.latest_checkpoint(str(trained / "c_1"))
