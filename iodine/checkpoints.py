@@ -11,7 +11,7 @@ import tempfile
 
 import tensorflow as tf
 
-from iodine.entries import checkpoint_root
+from iodine.entries import ENTRIES, PLANS, checkpoint_root
 from iodine.errors import UserError
 from multi_object_datasets import files
 
@@ -354,16 +354,55 @@ def read_record(path):
     """Returns what a checkpoint remembers, the dict of its `Record`; empty if it has none.
 
     Raises:
-      UserError: if the checkpoint cannot be read.
+      UserError: if the checkpoint cannot be read, or this is no record of ours.
     """
     try:
         with name_for_tensorflow(path) as name:
             reader = tf.compat.v1.train.NewCheckpointReader(name)
             if not reader.has_tensor(RECORD_KEY):
                 return {}
-            return json.loads(reader.get_tensor(RECORD_KEY))
+            record = json.loads(reader.get_tensor(RECORD_KEY))
     except (tf.errors.OpError, RuntimeError, ValueError) as error:
         raise UserError(f"the checkpoint '{path}' cannot be read: {error}") from error
+    if wrong := _wrong_in_record(record):
+        raise UserError(
+            f"the checkpoint '{path}' remembers no {wrong} that this program can use: it was "
+            "changed since it was saved, or is of another program"
+        )
+    return record
+
+
+def _wrong_in_record(record):
+    """Returns what is wrong in what a checkpoint remembers, by its name; None if nothing is."""
+    if not isinstance(record, dict):
+        return "record"
+    config, history = record.get("config", {}), record.get("data", [])
+    if not isinstance(config, dict) or not isinstance(record.get("overridden", {}), dict):
+        return "config"
+    if "config" in record and not all(isinstance(config.get(plan), dict) for plan in PLANS):
+        return f"config with {', '.join(PLANS)}"
+    for name in config.keys() & ENTRIES.keys() - set(PLANS):
+        if ENTRIES[name].feeds or name == "named_config":
+            try:
+                ENTRIES[name].check(config[name])
+            except UserError:
+                return name
+    if not isinstance(history, list) or not all(map(_is_provenance, history)):
+        return "data"
+    for name in ("refinement_batch_size", "stage", "seed"):
+        if type(record.get(name)) not in (int, type(None)):
+            return name
+    return None
+
+
+def _is_provenance(entry):
+    """Whether this is what `SceneDataset.provenance` returned, or None for unknown data."""
+    return entry is None or (
+        isinstance(entry, dict)
+        and isinstance(entry.get("content"), str)
+        and isinstance(entry.get("held_out"), int)
+        and {"min_num_objects", "max_num_objects"} <= entry.keys()
+    )
 
 
 class CheckpointWriter:

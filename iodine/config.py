@@ -142,7 +142,7 @@ def _layer(name, scopes):
             f"(a JSON file, or one of {', '.join(NAMED_CONFIGS)})"
         )
     try:
-        with open(name) as file:
+        with open(name, encoding="utf-8") as file:
             content = json.load(file)
     except (ValueError, OSError) as error:
         raise UserError(f"the config file {name} cannot be read: {error}") from error
@@ -221,9 +221,12 @@ def _merge(layers):
 def _with_plans(entries, parts):
     """Returns the config: the entries, and their plans with the parts in them."""
     values = evaluate_entries({k: v for k, v in entries.items() if k not in PLANS})
-    plans = dict.fromkeys(PLANS, {})
-    if values["named_config"]:
-        plans = copy.deepcopy(NAMED_CONFIGS[values["named_config"]].plans(values))
+    name, plans = values["named_config"], dict.fromkeys(PLANS, {})
+    if name is not None:
+        if name not in NAMED_CONFIGS:
+            meant = did_you_mean(name, NAMED_CONFIGS)
+            raise UserError(f"named_config={name}: there is no config of this name{meant}")
+        plans = copy.deepcopy(NAMED_CONFIGS[name].plans(values))
     return {**values, **_with_parts(plans, parts, values)}
 
 

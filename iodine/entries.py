@@ -19,8 +19,8 @@ class Entry(NamedTuple):
       default: its value where neither a named config nor the user gives another.
       help: one line for people.
       kind: "count" (a whole number above 0), "seed", "positive", "weight" (a number of 0 or more),
-        "share" (a number from 0 to 1), "size" ([height, width]), "path" (one or a list), "text",
-        "choice" or "any".
+        "share" (a number from 0 to 1), "size" ([height, width]), "path", "paths" (one or a list),
+        "names" (a list of texts), "text", "choice" or "any".
       choices: the values that a "choice" takes.
       optional: whether None is a value.
       of_stage: whether a stage of training may change it. No variable of a model depends on such
@@ -59,7 +59,7 @@ class Entry(NamedTuple):
         problem = CHECKS[self.kind](self, value)
         if problem:
             raise UserError(f"{place}{self.name}{problem}")
-        return value
+        return os.path.expanduser(value) if self.kind == "path" else value
 
 
 def checkpoint_root():
@@ -107,10 +107,22 @@ def _size(_, value):
 
 
 def _path(entry, value):
-    for path in value if isinstance(value, (list, tuple)) else [value]:
-        if not isinstance(path, str):
-            return f"""={path!r} is no path: quote it, {entry.name}='"{path}"'"""
-    return ""
+    if isinstance(value, (list, tuple)):
+        return f"={value!r} is no path: name one"
+    if not isinstance(value, str):
+        return f"""={value!r} is no path: quote it, {entry.name}='"{value}"'"""
+    return "" if value else "= is empty: name a path"
+
+
+def _paths(entry, value):
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return next(filter(None, (_path(entry, path) for path in values)), "")
+
+
+def _names(entry, value):
+    if isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value):
+        return ""
+    return f"""={value!r} is no list of names: for example '{entry.name}=["mypackage"]'"""
 
 
 def _text(_, value):
@@ -134,6 +146,8 @@ CHECKS = {
     "share": _number("from 0 to 1", lambda value: 0 <= value <= 1),
     "size": _size,
     "path": _path,
+    "paths": _paths,
+    "names": _names,
     "text": _text,
     "choice": _choice,
 }
@@ -148,7 +162,7 @@ _RUN = (
         "checkpoint_dir",
         default_checkpoint_dir("iodine"),
         "Directory of the run's checkpoints and event files, or of the model to look at.",
-        "path",
+        "paths",
     ),
     Entry(
         "continue_run",
@@ -280,6 +294,7 @@ _COMMANDS = (
         "allow_constructors",
         [],
         "Packages beside this one and Sonnet that plans may name; for the command line alone.",
+        "names",
     ),
     Entry("eval_images", 320, "Number of scenes that `evaluate` and `visualize` use.", "count"),
     Entry(
@@ -292,7 +307,7 @@ _COMMANDS = (
         "image",
         None,
         "Image files to look at: a file, a folder, a glob, or a list of these.",
-        "path",
+        "paths",
         optional=True,
     ),
     Entry(

@@ -67,7 +67,7 @@ def number(value, what, holds, wanted):
 
 def one_of(value, known, what):
     """Returns a value; raises a `UserError` unless it is one of the names in `known`."""
-    if value not in known:
+    if value not in list(known):  # A dict would take no list as its key.
         raise UserError(
             f"{what} is '{value}'{did_you_mean(value, known)}, use {' or '.join(known)}"
         )

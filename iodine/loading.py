@@ -68,7 +68,7 @@ def known_configs() -> list[str]:
 
 
 def open_model(
-    name: str,
+    name: str | os.PathLike,
     updates: Mapping[str, Any] | None = None,
     for_testing: bool = False,
     fallback: str | None = None,
@@ -98,7 +98,7 @@ def open_model(
       UserError: if there is no such checkpoint, it does not fit the config, or it was trained on
         the scenes that are to test it.
     """
-    updates = dict(updates or {})
+    name, updates = str(name), dict(updates or {})
     updates.setdefault("checkpoint_dir", name)
     path = checkpoints.latest_checkpoint(updates["checkpoint_dir"])
     record = checkpoints.read_record(path)
@@ -175,7 +175,7 @@ def _is_there(path):
 
 
 def load_model(
-    name: str, updates: Mapping[str, Any] | None = None
+    name: str | os.PathLike, updates: Mapping[str, Any] | None = None
 ) -> tuple[Model, SceneDataset, dict[str, Any]]:
     """Returns (model, dataset, config) of a trained model, as `open_model` opens it.
 

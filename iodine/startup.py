@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 
 from multi_object_datasets.arguments import open_closed_streams
 
@@ -28,6 +29,10 @@ def import_tensorflow():
     are shown even if the import ends this one, as on a CPU without AVX.
     """
     open_closed_streams()
+    try:
+        tempfile.gettempdir()  # TensorFlow's import needs one, and so does Sacred.
+    except OSError as error:
+        sys.exit(f"error: {error.strerror}: set TMPDIR to a folder with room")
     # TensorFlow Probability needs the older Keras; the newer one takes a second to import.
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     # TensorFlow's converter for phones would import JAX where that is installed.

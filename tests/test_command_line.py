@@ -121,8 +121,37 @@ MISTAKES = {
         tiny.arguments(model__kl_weight="half"),
         ["model.kl_weight", "float", "'half'"],
     ),
+    "unknown named config as an entry": (
+        ["with", "named_config=tetrominos"],
+        ["named_config=tetrominos", "'tetrominoes'"],
+    ),
+    "a text for a list of packages": (
+        tiny.arguments(allow_constructors="mypkg"),
+        ["allow_constructors='mypkg'", '["mypackage"]'],
+    ),
+    "number for packages": (tiny.arguments(allow_constructors=1), ["allow_constructors=1"]),
+    "several paths for one": (tiny.arguments(out='["a", "b"]'), ["out=['a', 'b']", "name one"]),
+    "empty path": (tiny.arguments(initial_weights=""), ["initial_weights= is empty"]),
+    "list for a name": (tiny.arguments(model__precision=["x"]), ["precision is '['x']'"]),
+    "numbers for factors": (
+        tiny.arguments(model__factor_evaluator__mapping=[1]),
+        ["the factors are [1]", '["position", 2, "scalar"]'],
+    ),
     "input name": (tiny.arguments(model__inputs='["imag"]'), ["'imag'", "'image'"]),
 }
+
+
+@pytest.mark.parametrize("value, said", [("", "is empty"), ('["a", "b"]', "name one directory")])
+def test_a_run_needs_one_directory(capsys, tmp_path, monkeypatch, value, said):
+    monkeypatch.chdir(tmp_path)
+    line = error_line(capsys, *tiny.arguments(checkpoint_dir=value))
+    assert "checkpoint_dir=" in line and said in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_result_goes_to_the_home_that_a_tilde_means(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main.get_config("demo_fast", {"out": "~/figures"})["out"] == f"{tmp_path}/figures"
 
 
 @pytest.mark.parametrize("words, said", MISTAKES.values(), ids=MISTAKES)

@@ -109,6 +109,55 @@ def test_a_foreign_record_names_no_constructor_of_its_own(trained, tmp_path):
     assert not marker.exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        (None, "record"),
+        ({"config": None}, "config"),
+        ({"config": {}}, "config with data, model, optimizer"),
+        ({"overridden": 5}, "config"),
+        ({"data": 5}, "data"),
+        ({"data": [{"held_out": 4}]}, "data"),
+        ({"refinement_batch_size": "x"}, "refinement_batch_size"),
+    ],
+)
+def test_a_record_that_is_none_of_ours_is_one_line(trained, tmp_path, changes, wrong):
+    opened = open_model(str(trained / "c_1"))
+    record = [1] if changes is None else {**opened.record, **changes}
+    checkpoints.CheckpointWriter(tmp_path / "foreign", record, model=opened.model).save(1)
+    code, _, stderr = tiny.run_here("evaluate", "with", f"checkpoint_dir={tmp_path / 'foreign'}")
+    assert (code, "Traceback" in stderr) == (1, False)
+    assert f"foreign/ckpt-1' remembers no {wrong} that this program can use" in stderr
+
+
+def test_where_nothing_temporary_can_be_written_a_line_says_so(tmp_path):
+    words = ["evaluate", "with", "demo_fast", "eval_images=1"]
+    ended = subprocess.run(
+        ["bash", "-c", 'ulimit -f 0; exec "$@"', "bash", sys.executable, "-m", "iodine", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tiny.ROOT), "IODINE_DATA": ""},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (ended.returncode, "Traceback" in ended.stderr) == (1, False), ended.stderr
+    assert "set TMPDIR to a folder" in ended.stderr.splitlines()[-1]
+
+
+def test_a_model_is_opened_by_a_path_object_too(trained):
+    opened = open_model(trained / "c_1")
+    assert opened.path == checkpoints.latest_checkpoint(str(trained / "c_1"))
+
+
+def test_an_entry_of_a_record_is_checked_as_a_word_is(trained, tmp_path):
+    opened = open_model(str(trained / "c_1"))
+    for name, value in {"num_iters": -3, "n_z": "x", "named_config": ["demo"]}.items():
+        record = {**opened.record, "config": {**opened.record["config"], name: value}}
+        writer = checkpoints.CheckpointWriter(tmp_path / name, record, model=opened.model)
+        with pytest.raises(UserError, match=f"remembers no {name} that"):
+            checkpoints.read_record(writer.save(1))
+
+
 def test_a_shipped_models_name_does_where_a_path_does(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert checkpoints.latest_checkpoint("demo_fast") == checkpoints.latest_checkpoint(

@@ -1,6 +1,8 @@
 """Figures and overview pictures show what they should, where they should."""
 
 import inspect
+import os
+import pathlib
 
 import numpy as np
 import pytest
@@ -452,6 +454,13 @@ def test_a_report_holds_its_figures_and_escapes_its_texts(tmp_path):
     assert "http" not in page and 'src="curves' not in page
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["curves.png", "report.html"]
     assert not plt.fignum_exists(figure.number), "a report of many figures would fill the memory"
+
+
+def test_a_page_shows_names_that_are_no_text(tmp_path):
+    report = Report(tmp_path, os.fsdecode(b"pictures/\xff.png"))
+    report.add_text(os.fsdecode(b"\xfe.png"))
+    page = pathlib.Path(report.write()).read_text(encoding="utf-8")
+    assert "<h1>pictures/?.png</h1>" in page and "<p>?.png</p>" in page
 
 
 def test_a_report_takes_no_directory_that_holds_anything(tmp_path):

@@ -162,3 +162,21 @@ def test_a_full_stdout_is_one_line():
     assert process.returncode == 1, stderr
     assert stderr.splitlines()[-1] == "error: cannot write to stdout: No space left on device"
     assert "Traceback" not in stderr
+
+
+def test_files_are_utf8_whatever_the_locale(tmp_path):
+    (tmp_path / "own.json").write_bytes('{"out": "é"}'.encode())
+    code = (
+        "import sys; from iodine.config import resolve; from iodine.evaluate import explore;"
+        "from iodine.evaluate.result_files import write_text;"
+        "out = resolve([sys.argv[1]]).config['out'];"
+        "write_text(sys.argv[2], out + explore.fill_page({}))"
+    )
+    out = tmp_path / "page.html"
+    ascii_locale = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "own.json", out],
+        env={"PYTHONPATH": str(tiny.ROOT), **os.environ, **ascii_locale},
+        check=True,
+    )
+    assert out.read_text(encoding="utf-8").startswith("é<!")

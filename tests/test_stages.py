@@ -46,6 +46,7 @@ def test_a_config_without_stages_has_one():
     "stages, message",
     [
         ({"until": 3}, "has to be a list"),
+        ("", "has to be a list"),
         ([{"batch_size": 3}], "needs `until`"),
         ([{"until": 3}, {"until": 3}], "stage 2 needs `until`.* above 3"),
         ([{"until": 3, "kl_wait": 1}], "unknown entry 'kl_wait', did you mean 'kl_weight'"),

@@ -80,14 +80,14 @@ class SceneDataset:
 
     def __post_init__(self):
         """Raises UserError where the arguments do not make sense."""
-        if self.batch_size < 1:
-            raise UserError("data: batch_size must be at least 1")
+        if not _is_number(self.batch_size, 1, whole=True):
+            raise UserError(f"data.batch_size must be at least 1, not {self.batch_size!r}")
         self._check_held_out()
-        if not 0 <= self.saturation < math.inf:
-            raise UserError(f"data.saturation must be at least 0, not {self.saturation}")
-        if not 0 <= self.background <= 1:
-            raise UserError(f"data.background must be from 0 to 1, not {self.background}")
-        if self.shuffle_buffer is not None and self.shuffle_buffer < 1:
+        if not _is_number(self.saturation, 0):
+            raise UserError(f"data.saturation must be at least 0, not {self.saturation!r}")
+        if not _is_number(self.background, 0, 1):
+            raise UserError(f"data.background must be from 0 to 1, not {self.background!r}")
+        if self.shuffle_buffer is not None and not _is_number(self.shuffle_buffer, 1):
             raise UserError("data.shuffle_buffer must be at least 1, or None for no shuffling")
         self.path = default_files.resolve(self.path)
         self.image_dim = _as_image_dim(self.image_dim)
@@ -100,6 +100,11 @@ class SceneDataset:
                 )
         if self.cache is not None and not isinstance(self.cache, (str, os.PathLike)):
             raise UserError(f"data.cache must be a directory or None, not {self.cache}")
+        self.leave_out = _as_leave_out(self.leave_out)
+        for name in ("min_num_objects", "max_num_objects"):
+            value = getattr(self, name)
+            if value is not None and not _is_number(value, 0, whole=True):
+                raise UserError(f"data.{name} must be a number of objects or None, not {value!r}")
         fewest, most = self.min_num_objects, self.max_num_objects
         if fewest is not None and most is not None and fewest > most:
             raise UserError(
@@ -308,6 +313,27 @@ class SceneDataset:
             }
 
         return steps.map(gather_graph, tf.data.AUTOTUNE)
+
+
+def _is_number(value, lowest, highest=math.inf, whole=False):
+    """Whether a value is a finite number from `lowest` to `highest`."""
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+        return False
+    return lowest <= value <= highest and value < math.inf
+
+
+def _as_leave_out(leave_out):
+    """Returns which scenes to leave out as a dict of limits; raises UserError where it is none."""
+    if leave_out is None:
+        return None
+    try:
+        for lowest, highest in leave_out.values():
+            np.asarray([lowest, highest], float)
+    except (AttributeError, TypeError, ValueError):
+        raise UserError(
+            f"data.leave_out must be {{feature: [lowest, highest]}}, not {leave_out}"
+        ) from None
+    return leave_out
 
 
 def _as_image_dim(image_dim):

@@ -215,8 +215,9 @@ def rounded(values):
 
 def fill_page(content):
     """Puts the style sheet, the scripts and the content into the page, which names their files."""
-    parts = {name: (FILES / name).read_text() for name in ("page.css", "decoder.js", "page.js")}
-    page = (FILES / "page.html").read_text()
+    names = ("page.css", "decoder.js", "page.js")
+    parts = {name: (FILES / name).read_text(encoding="utf-8") for name in names}
+    page = (FILES / "page.html").read_text(encoding="utf-8")
     # Within a script nothing may look like its end.
     text = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
     for place, filling in (

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from iodine.errors import UserError
 from iodine.evaluate.metrics import as_number
-from iodine.modules.factor_eval import FactorRegressor
+from iodine.modules.factor_eval import FactorRegressor, is_factor
 
 TRAIN_SCENES_PER_TEST_SCENE = 4
 
@@ -38,19 +38,11 @@ def choose_regressor(factors, model):
                 f"model does not have: name them, as in {example}"
             )
         return model.factor_evaluator
-    if not isinstance(factors, list) or not all(_is_factor(entry) for entry in factors):
+    if not isinstance(factors, list) or not all(map(is_factor, factors)):
         raise UserError(
             f"factor_regression is {factors!r}: use True, or name the factors, as in {example}"
         )
     return FactorRegressor(factors)
-
-
-def _is_factor(entry):
-    return (
-        isinstance(entry, list)
-        and [type(value) for value in entry] == [str, int, str]
-        and entry[1] > 0
-    )
 
 
 def match_objects(info, num_background):

@@ -67,7 +67,7 @@ def write_text(path, text):
 
     Args:
       path: of the file.
-      text: its content.
+      text: its content, written as UTF-8 whatever the locale.
 
     Raises:
       UserError: if it cannot be written; what was there is as it was.
@@ -78,7 +78,7 @@ def write_text(path, text):
             stream.write(text)
             stream.flush()
         elif status and not stat.S_ISREG(status.st_mode):
-            with open(path, "w") as file:
+            with open(path, "w", encoding="utf-8") as file:
                 file.write(text)
         else:
             _replace(os.path.realpath(path), text)
@@ -98,7 +98,8 @@ def _stream_of(status):
 def _replace(path, text):
     """Puts a new regular file in the place of a path, with the permissions of the old one."""
     folder, name = os.path.split(path)
-    with tempfile.NamedTemporaryFile("w", dir=folder, prefix=f".{name}.", delete=False) as file:
+    options = {"dir": folder, "prefix": f".{name}.", "encoding": "utf-8", "delete": False}
+    with tempfile.NamedTemporaryFile("w", **options) as file:
         try:
             file.write(text)
             files.sync(file)

@@ -101,7 +101,8 @@ class Report:
             f'<meta name="viewport" content="width=device-width"><title>{self.title}</title>'
             f"<style>{STYLE}</style></head>\n<body>\n<h1>{self.title}</h1>\n{body}\n</body>\n</html>\n"
         )
-        return self.write_file("report.html", page.encode())
+        # Names of files may be any bytes.
+        return self.write_file("report.html", page.encode(errors="replace"))
 
     def write_file(self, name, content):
         """Writes a file, bytes, beside the page and returns its path."""

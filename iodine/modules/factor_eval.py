@@ -47,6 +47,12 @@ class RunningVariance(snt.Module):
         return tf.math.divide_no_nan(self.M2, self.total - 1.0)
 
 
+def is_factor(entry):
+    """Whether an entry of a mapping is (name, size, type)."""
+    is_triple = isinstance(entry, (list, tuple)) and len(entry) == 3
+    return is_triple and [type(value) for value in entry] == [str, int, str] and entry[1] > 0
+
+
 class FactorRegressor(snt.Module):
     """Predicts the factors of each object from its slot by one linear layer.
 
@@ -60,6 +66,10 @@ class FactorRegressor(snt.Module):
 
     def __init__(self, mapping, name="repres_content"):
         super().__init__(name=name)
+        if not isinstance(mapping, (list, tuple)) or not all(map(is_factor, mapping)):
+            raise errors.UserError(
+                f'the factors are {mapping!r}, use a list such as [["position", 2, "scalar"]]'
+            )
         for factor, _, kind in mapping:
             if kind not in FACTOR_TYPES:
                 raise errors.UserError(

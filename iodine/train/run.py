@@ -65,6 +65,8 @@ def _directory_of(checkpoint_dir, continue_run, run_id):
     """Directory of a run's checkpoints, see `claimed`."""
     if continue_run not in (True, False, "auto"):
         raise UserError(f"continue_run={continue_run!r}: use True, False or auto")
+    if not isinstance(checkpoint_dir, str):
+        raise UserError(f"checkpoint_dir={checkpoint_dir!r}: name one directory to train in")
     directory = os.path.normpath(os.path.expanduser(checkpoint_dir))
     if continue_run is False:
         directory = f"{directory}_{run_id}"

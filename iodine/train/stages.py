@@ -47,9 +47,10 @@ def plan_stages(config):
     Raises:
       UserError: if the stages are invalid, or a key is unknown.
     """
-    stages, last = config["stages"] or [{"until": config["stop_after_steps"]}], 0
+    stages, last = config["stages"], 0
     if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
         raise UserError('stages has to be a list such as [{"until": 1000, "image_dim": [16, 16]}]')
+    stages = stages or [{"until": config["stop_after_steps"]}]
     known = ["until", *[key for key in of_stage() if config[key] is not None]]
     planned = []
     for number, stage in enumerate(stages, 1):
