@@ -1,5 +1,6 @@
 """`./run.sh` says what it does, installs once, and its tour ends in one report."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -89,16 +90,19 @@ def test_the_tour_ends_in_one_report(tmp_path, monkeypatch, capfd):
     out = tmp_path / "out"
     monkeypatch.setenv("PYTHONPATH", str(tiny.ROOT))
     monkeypatch.chdir(tmp_path)
-    path = tour.tour(str(out), [("tetrominoes_fast", "Tetrominoes")], num_steps=2)
+    path = tour.tour(str(out), [("slot_attention_tetrominoes_fast", "Tetrominoes")], num_steps=2)
     stdout = capfd.readouterr().out
     lines = stdout.splitlines()
     assert lines[0].startswith("1. Three trained models") and "2 steps" in lines[1]
     assert sum("-m iodine.main" in line for line in lines[lines.index("Next:") :]) == 3
     assert f"Report: {path}" in stdout
-    assert sorted(p.name for p in out.glob("*.png")) == ["demo_fast.png", "tetrominoes_fast.png"]
+    names = ["demo_fast.png", "slot_attention_tetrominoes_fast.png"]
+    assert sorted(p.name for p in out.glob("*.png")) == names
     page = (out / "report.html").read_text()
     assert page.count("<img") == 2 and page.index("<img") < page.index("<table")
-    assert "0.992 ± 0.002" in page and "0.988 ± 0.004" in page
+    for name in ("demo_fast", "slot_attention_tetrominoes_fast"):
+        figures = json.loads((tiny.ROOT / "checkpoints" / name / "evaluation.json").read_text())
+        assert "{mean:.3f} ± {stderr:.3f}".format(**figures["ari_nobg"]) in page
     assert list((out / "checkpoint").glob("ckpt-2.index"))
     with pytest.raises(UserError, match="not empty"):
         tour.tour(str(out))

@@ -31,7 +31,7 @@ def _plans(c, data, factors, encoder_channels, mlp_size=512):
     }
 
 
-@named_config(**ENTRIES, image_dim=[28, 28])
+@named_config(**ENTRIES, image_dim=[28, 28], stop_after_steps=4000, save_summaries_steps=100)
 def rnn_nem_shapes(c):
     """Three binary shapes, with a fully connected network."""
     return _plans(c, shapes_data(c), SHAPE_FACTORS, [])
@@ -47,7 +47,7 @@ def rnn_nem_multi_dsprites(c):
     **{**ENTRIES, "batch_size": 32},
     **BINARIZED,
     image_dim=[32, 32],
-    stop_after_steps=1300,
+    stop_after_steps=600,
     save_summaries_steps=100,
 )
 def rnn_nem_multi_dsprites_fast(c):
