@@ -120,11 +120,10 @@ def encode_floats(values):
 def encode_image(image):
     """Encodes an image [H, W, C] in [0, 1] as the data URL of a PNG file."""
     pixels = np.uint8(np.round(255 * np.clip(image, 0.0, 1.0)))
-    picture, file = (
-        Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels),
-        io.BytesIO(),
+    file = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(
+        file, "png", optimize=True
     )
-    picture.save(file, "png", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
