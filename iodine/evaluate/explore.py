@@ -98,11 +98,9 @@ def infer_scenes(model, dataset, images, seed):
         return {"data": data, "latent": latent, "outputs": masks}
 
     parts, numbers = [], []
-    with prediction.progress_bar(found, "scene") as bar:
-        for some, picked in prediction.infer(model, batches, seed, select):
-            parts.append(picked)
-            numbers += list(some)
-            bar.update(len(some))
+    for some, picked in prediction.infer(model, batches, found, seed, select):
+        parts.append(picked)
+        numbers += list(some)
     info = tf.nest.map_structure(lambda *values: np.concatenate(values), *parts)
     if images is not None:  # Those that cannot be used may have been left out.
         titles = [titles[number] for number in numbers]
