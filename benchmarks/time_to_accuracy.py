@@ -3,7 +3,7 @@
 Trains NAME in pieces, each of which ends in an evaluation on held-out scenes of full size, and then
 the plain config (NAME without _fast), if there is one, for as many minutes. Prints when the
 foreground ARI was first at 0.5, 0.8, 0.9 and 0.95, and draws it. Only steps count as time, not
-starts and evaluations. Everything goes to the directory OUT; called again, it goes on from there.
+starts and evaluations. Everything goes to the directory OUT; called again, it resumes there.
 """
 
 import datetime

@@ -3,7 +3,7 @@
     python -m experiments.iterations
 
 Trains the config with 1, 2, 4 and 6 refinements and runs each with 15 on held-out scenes. The
-paper: models that were trained with few go on improving beyond these, those that were trained with
+paper: models that were trained with few improve beyond these, those that were trained with
 more are better and stay so.
 """
 

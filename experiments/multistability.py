@@ -104,18 +104,14 @@ def look(run, path, num_scenes, num_draws):
         return {"mask": info["outputs"]["pred_mask"][:, -1, ..., 0], "z": info["latent"]["z_mean"]}
 
     results = []
-    picked = prediction.infer(model, repeated(), 0, select)
-    with prediction.progress_bar(num_scenes, "scene") as bar:
-        for batch, (_, found) in zip(scenes, picked):
-            factors = {name: values[0] for name, values in batch["factors"].items()}
-            x, y = factors.pop("position").T
-            factors |= {"x": x, "y": y, "shape": factors["shape"][:, 0]}
-            valid = valid_labels(factors, dataset.image_dim)
-            scores = foreground_ari(valid, found["mask"].argmax(axis=1))
-            results.append(
-                Ambiguous(batch["image"][0, 0], valid, found["mask"], found["z"], scores)
-            )
-            bar.update(1)
+    picked = prediction.infer(model, repeated(), num_scenes * num_draws, 0, select)
+    for batch, (_, found) in zip(scenes, picked):
+        factors = {name: values[0] for name, values in batch["factors"].items()}
+        x, y = factors.pop("position").T
+        factors |= {"x": x, "y": y, "shape": factors["shape"][:, 0]}
+        valid = valid_labels(factors, dataset.image_dim)
+        scores = foreground_ari(valid, found["mask"].argmax(axis=1))
+        results.append(Ambiguous(batch["image"][0, 0], valid, found["mask"], found["z"], scores))
     return results
 
 

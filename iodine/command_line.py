@@ -45,8 +45,8 @@ class CommandLineExperiment(Experiment):
     def __init__(self, name):
         super().__init__(name, save_git_info=_git_can_be_asked())
         self.logger = create_basic_stream_logger()
-        # Plans have been checked; Sacred would report them entry by entry.
-        hushed = ("Added new config entry", "Changed type of config entry")
+        # Plans have been checked; Sacred would report them entry by entry. Observers are a choice.
+        hushed = ("Added new config entry", "Changed type of config entry", "No observers have")
         self.logger.addFilter(lambda record: not record.getMessage().startswith(hushed))
         self.named_configs |= NAMED_CONFIGS
         self.stages = []

@@ -130,6 +130,7 @@ def restore(
     if num_scenes != 0 and (scenes := _held_out_scenes(path, config, record, dataset, num_scenes)):
         config = {**config, "data": {**config["data"], **scenes}}
         dataset = build(config["data"], "data", config["allow_constructors"])
+        dataset.only_held_out = True
     elif for_testing and (line := check_never_trained_on(record.get("data"), dataset)):
         print(line, file=sys.stderr)
     return OpenModel(model, dataset, dict(config), record, path)

@@ -17,6 +17,7 @@ from iodine.command_line import CommandLineExperiment, Terminated, looks_at_a_mo
 from iodine.config import get_config
 from iodine.errors import Interrupted, UserError
 from iodine.loading import build_parts, load_model, open_model, restore
+from multi_object_datasets.image_files import image_paths
 
 __all__ = ["build", "ex", "get_config", "load_model"]
 
@@ -151,6 +152,19 @@ def export_reference(out, checkpoint_dir, _config):
     print(f"exported '{path}' of step {int(optimizer.step)} to '{out}'")
 
 
+def check_images(image):
+    """Makes sure that image files are there, before a model is loaded for them.
+
+    Args:
+      image: as for `image_paths`, or None for none.
+
+    Raises:
+      DatasetError: if one is not there.
+    """
+    if image is not None:
+        image_paths(image)
+
+
 @ex.command(unobserved=True)
 @looks_at_a_model
 def visualize(image, out, eval_images, seed, _config):
@@ -161,6 +175,7 @@ def visualize(image, out, eval_images, seed, _config):
     """
     from iodine.evaluate import visualization
 
+    check_images(image)
     num_scenes = None if image is None else 0
     opened = restore(_config, for_testing=image is None, num_scenes=num_scenes)
     visualization.visualize(
@@ -178,6 +193,7 @@ def segment(image, out, seed, _config):
         raise UserError("say which images: image=FILE, FOLDER or GLOB, or a list of these")
     if out is None:
         raise UserError("say where to write: out=DIR, for example out=slots")
+    check_images(image)
     opened = restore(_config)
     segment.segment(opened.model, opened.dataset, opened.path, image, out, seed)
 
@@ -193,6 +209,7 @@ def explore(image, out, seed, _config):
 
     if out is None:
         raise UserError("say where to write: out=FILE, for example out=page.html")
+    check_images(image)
     num_scenes = None if image is None else 0
     opened = restore(_config, for_testing=image is None, num_scenes=num_scenes)
     explore.explore(opened.model, opened.dataset, opened.path, image, out, seed)

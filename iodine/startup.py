@@ -20,6 +20,9 @@ NOTES = re.compile(
 NO_GPU = re.compile(rb"E\d{4} .*failed call to cuInit")
 SPELLINGS = {"±": "+-", "−": "-", "×": "x", "²": "^2", "Σ": "sum", "∇": "grad", "–": "-"}
 SPELLINGS |= {"≥": ">=", "↑": "(higher is better)", "↓": "(lower is better)"}
+# TensorFlow imports these where they are installed, and needs neither: JAX for its converter for
+# phones, Keras (a second) to register optimizers with SavedModels. Both can be imported later.
+NEEDLESS = ("jax", "tf_keras.src.optimizers")
 
 
 def import_tensorflow():
@@ -35,9 +38,8 @@ def import_tensorflow():
         sys.exit(f"error: {error.strerror}: set TMPDIR to a folder with room")
     # TensorFlow Probability needs the older Keras; the newer one takes a second to import.
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-    # TensorFlow's converter for phones would import JAX where that is installed.
-    had_jax = "jax" in sys.modules
-    sys.modules.setdefault("jax", None)
+    missing = [name for name in NEEDLESS if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(missing))  # Importing them fails, as if they were missing.
     restore = _filtered_stderr() if hasattr(os, "fork") else lambda: None
     try:
         import tensorflow as tf
@@ -45,8 +47,8 @@ def import_tensorflow():
         tf.config.list_physical_devices()  # CUDA's libraries are looked for, and missed.
     finally:
         restore()
-        if not had_jax:
-            del sys.modules["jax"]
+        for name in missing:
+            del sys.modules[name]
 
 
 def _filtered_stderr():

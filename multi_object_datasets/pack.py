@@ -20,7 +20,7 @@ from multi_object_datasets.errors import DatasetError
 from multi_object_datasets.scene_file import SceneFile
 
 
-def open_scenes(source, directory=None, verify=False):
+def open_scenes(source, directory=None, verify=False, quiet=False):
     """Opens the packed scenes of a source, packing it first where that is needed.
 
     One line on stderr says when and why it is packed.
@@ -29,6 +29,7 @@ def open_scenes(source, directory=None, verify=False):
       source: a `SceneFile`, or anything with its `path`, `image_dim` and methods.
       directory: where the cache is, default beside the source.
       verify: whether to read the whole cache, and to pack anew where a scene is damaged.
+      quiet: whether to leave out that line and the progress bar, for a few scenes.
 
     Returns:
       `packed_scenes.PackedScenes`.
@@ -46,8 +47,9 @@ def open_scenes(source, directory=None, verify=False):
                 # Another process may just have packed it.
                 packed, reason = _open(cache, identity, verify)
                 if packed is None:
-                    print(f"{reason}: packing {source.path} into {cache}", file=sys.stderr)
-                    _pack(source, cache, identity)
+                    if not quiet:
+                        print(f"{reason}: packing {source.path} into {cache}", file=sys.stderr)
+                    _pack(source, cache, identity, None if quiet else "packing")
                     packed, reason = _open(cache, identity, verify=True)
                     if packed is None:
                         raise DatasetError(f"{cache}: {reason} right after it was written")
@@ -82,14 +84,14 @@ def _open(cache, identity, verify):
     return packed, None
 
 
-def _pack(source, cache, identity):
-    """Writes the cache of a source."""
+def _pack(source, cache, identity, label):
+    """Writes the cache of a source, with a progress bar of that label or, if None, without."""
     try:
-        packed_scenes.write(cache, identity, source.scenes(progress="packing"))
+        packed_scenes.write(cache, identity, source.scenes(progress=label))
     except image_ops.NoLabelMap as error:
         print(f"{error}: keeping masks as they are, in a larger cache", file=sys.stderr)
         source = source._replace(whole_masks=True)
-        packed_scenes.write(cache, identity, source.scenes(progress="packing"))
+        packed_scenes.write(cache, identity, source.scenes(progress=label))
 
 
 def main(arguments=None):

@@ -6,7 +6,6 @@ slot that bleeds into the background scores less. The foreground ARI forgives th
 """
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from multi_object_datasets.image_ops import NO_ENTITY
 
@@ -61,24 +60,31 @@ def adjusted_rand_index(true_mask, pred_mask, name="ari_score"):
     with tf.name_scope(name):
         pred_group = tf.one_hot(tf.argmax(pred_mask, axis=-1), tf.shape(pred_mask)[-1])  # [B, n, K]
         counts = tf.matmul(true_mask, pred_group, transpose_a=True)  # [B, L, K]
-        n = tf.reduce_sum(counts, axis=[1, 2])  # [B]
-        pairs = n * (n - 1.0)
+        return _ari_of_counts(counts)
 
-        def pairs_apart(sizes, axis):
-            """The ordered pairs of points that lie in different clusters of the given sizes."""
-            rest = tf.reshape(n, [-1] + [1] * (len(sizes.shape) - 1)) - sizes
-            return tf.reduce_sum(sizes * rest, axis)
 
-        true_apart = pairs_apart(tf.reduce_sum(counts, axis=2), 1)  # [B]
-        pred_apart = pairs_apart(tf.reduce_sum(counts, axis=1), 1)
-        any_apart = pairs_apart(counts, [1, 2])
-        chance = true_apart * tf.math.divide_no_nan(pred_apart, pairs)
+def _ari_of_counts(counts):
+    """Returns the ARI [B] of the numbers of points in each true and predicted group, [B, L, K]."""
+    import tensorflow as tf
 
-        largest = 0.5 * (true_apart + pred_apart) - chance
-        # Zero only if both clusterings are one single cluster, or both are all of single points.
-        trivial = tf.equal(largest, 0.0)
-        score = (true_apart + pred_apart - any_apart - chance) / tf.where(trivial, 1.0, largest)
-        return tf.where(trivial, 1.0, score)
+    n = tf.reduce_sum(counts, axis=[1, 2])  # [B]
+    pairs = n * (n - 1.0)
+
+    def pairs_apart(sizes, axis):
+        """The ordered pairs of points that lie in different clusters of the given sizes."""
+        rest = tf.reshape(n, [-1] + [1] * (len(sizes.shape) - 1)) - sizes
+        return tf.reduce_sum(sizes * rest, axis)
+
+    true_apart = pairs_apart(tf.reduce_sum(counts, axis=2), 1)  # [B]
+    pred_apart = pairs_apart(tf.reduce_sum(counts, axis=1), 1)
+    any_apart = pairs_apart(counts, [1, 2])
+    chance = true_apart * tf.math.divide_no_nan(pred_apart, pairs)
+
+    largest = 0.5 * (true_apart + pred_apart) - chance
+    # Zero only if both clusterings are one single cluster, or both are all of single points.
+    trivial = tf.equal(largest, 0.0)
+    score = (true_apart + pred_apart - any_apart - chance) / tf.where(trivial, 1.0, largest)
+    return tf.where(trivial, 1.0, score)
 
 
 def segmentation_measures(true_labels, pred_labels, first_label=1):
@@ -117,6 +123,8 @@ def segmentation_measures(true_labels, pred_labels, first_label=1):
 
 def _scores(true, pred, first_label):
     """Returns the MEASURES of one image's labels, [n] each."""
+    from scipy.optimize import linear_sum_assignment  # Here, as it takes half a second to import.
+
     counted = true != NO_ENTITY
     entities, true = np.unique(true[counted], return_inverse=True)
     regions, pred = np.unique(pred[counted], return_inverse=True)

@@ -1,4 +1,4 @@
-"""AIR by the command line: training goes on exactly where it stopped, and all commands serve it."""
+"""AIR by the command line: training resumes exactly where it stopped, and all commands serve it."""
 
 import json
 

@@ -261,3 +261,21 @@ def test_a_mistake_ends_the_real_process_with_one_line_on_stderr_and_code_1():
         "error: unknown config entry 'batchsize', did you mean 'batch_size'?"
     ]
     assert "Traceback" not in stdout + stderr
+
+
+@pytest.mark.parametrize("command", ["segment", "explore", "visualize"])
+def test_an_image_file_that_is_not_there_is_told_before_a_model_is_loaded(
+    capsys, tmp_path, command
+):
+    # The checkpoint has eight latents, and cannot be loaded.
+    words = ["n_z=9", f"image={tmp_path}/no.png", f"out={tmp_path}/out"]
+    line = error_line(capsys, command, "with", "demo_fast", *words)
+    assert line == f"error: {tmp_path}/no.png: there is no such image"
+
+
+def test_a_command_without_observers_says_nothing_of_them(capsys):
+    code, stdout, stderr = run(
+        capsys, "evaluate", "with", "demo_fast", "num_iters=1", "eval_images=2", "seed=0"
+    )
+    assert code == 0 and "2 scenes" in stdout
+    assert "observers" not in stdout + stderr

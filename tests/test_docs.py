@@ -131,10 +131,15 @@ def test_a_readme_that_disagrees_is_noticed():
     assert stated_figures(text) == [("ari_nobg", "0", "0.9"), ("ari", "0", "0.1")]
 
 
-def test_docstrings_of_configs_have_the_figures_of_their_models():
+def test_docstrings_of_configs_have_time_and_figure_of_their_models():
     for model in generate.shipped_models():
         text = inspect.getdoc(config.NAMED_CONFIGS[model.name].function)
-        for stated in re.findall(r"give a foreground ARI of (\d\.\d+)", text):
+        text = " ".join(text.split())
+        time = r"(minutes?|hours?|steps|Half a minute) .*"
+        found = re.findall(time + r"(?:gives?|gave|to) a foreground ARI of (\d\.\d+)", text)
+        counted = re.findall(time + r"the digits of (\d+) % of the scenes", text)
+        assert found or counted, model.name
+        for _, stated in found:
             assert agrees(model.over_seeds("ari_nobg")[0], stated), (model.name, stated)
-        for percent in re.findall(r"the digits of (\d+) % of the scenes", text):
+        for _, percent in counted:
             assert round(100 * model.over_seeds("count_accuracy")[0]) == int(percent), model.name

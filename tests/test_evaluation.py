@@ -1,5 +1,6 @@
 """Evaluation: means and errors, padding, factor scores, regression, on hand-made cases."""
 
+import re
 import time
 
 import numpy as np
@@ -219,6 +220,39 @@ def test_long_work_shows_its_progress_in_a_log_too(capfd, monkeypatch):
         time.sleep(0.1)
         bar.update(2)
     assert "2/2" in capfd.readouterr().err
+
+
+def test_a_long_pass_says_how_many_scenes_and_how_long_the_rest_takes(capsys, monkeypatch):
+    prediction.tell_what_is_left(90.0, 4, 320)  # 22.5 seconds a scene, 316 to go
+    assert capsys.readouterr().err == "320 scenes: about 2 hours left\n"
+    prediction.tell_what_is_left(60.0, 300, 320)
+    assert capsys.readouterr().err == ""
+    dataset, model = tiny_model(**{"data.batch_size": 1})
+    monkeypatch.setattr(prediction, "MEASURED_SECONDS", 0)
+    monkeypatch.setattr(prediction, "SHORT_SECONDS", 0)
+    assert evaluation.evaluate(model, dataset, 2, seed=0)["num_images"] == 2
+    found = re.findall(r"^2 scenes: about .* left$", capsys.readouterr().err, re.MULTILINE)
+    assert len(found) == 1
+
+
+def test_the_table_rounds_by_the_error_and_is_narrow():
+    means = [0.000781652 * (11 - t) for t in range(11)]
+    report = {
+        "mse": {"mean": 0.000781652, "stderr": 0.0000312, "per_iteration": means},
+        "ari_nobg": {"mean": 0.984188, "stderr": 0.0091, "per_iteration": [0.984188] * 11},
+        "miou_nobg": {"mean": None, "stderr": None, "per_iteration": [None] * 11},
+        "recons": {"mean": -44312.3, "stderr": 24.1, "per_iteration": [-44312.3] * 11},
+        "num_images": 320,
+    }
+    report["ari_nobg"]["num_undefined"] = 93
+    names = ["miou_nobg", "ari_nobg", "mse", "recons"]
+    head, miou, ari, mse, recons, scenes = evaluation.format_report(report, names).splitlines()
+    assert head.split() == ["metric", "mean", "±", "stderr", *(f"t={t}" for t in range(11))]
+    assert miou.split() == ["miou_nobg", "–", "±", "–", *["–"] * 11]
+    assert ari.split() == ["ari_nobg", "0.984", "±", "0.009", *["0.984"] * 11, "(93", "undefined)"]
+    assert mse.split()[1:5] == ["0.000782", "±", "0.000031", "0.00860"]
+    assert recons.split()[1:5] == ["-44300", "±", "24", "-44300"] and scenes == "320 scenes"
+    assert max(map(len, (head, ari, mse, recons))) <= 150
 
 
 def test_factor_scores_are_accuracy_and_explained_variance():

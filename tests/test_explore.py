@@ -18,6 +18,7 @@ from tests.helpers import browser, tiny
 pytestmark = pytest.mark.usefixtures("eagerly")
 
 NUM_LATENTS = 20
+PAGES = tiny.ROOT / "docs" / "play"
 SHIPPED = (
     "demo_fast",
     "tetrominoes_fast",
@@ -202,13 +203,13 @@ def test_another_scene_may_be_chosen_before_the_last_was_drawn(page):
 def test_the_first_scene_is_shown_as_the_model_reconstructs_it(page):
     expected = np.clip(decoded(page)["recons"][0, 0], 0, 1)
     assert np.abs(shown(page) - expected).max() <= 0.5 / 255 + 1e-4
-    picture = content_of_image(page)
-    assert np.mean(np.square(picture - expected)) < 0.01
+    image = content_of_image(page)
+    assert np.mean(np.square(image - expected)) < 0.01
 
 
 def content_of_image(page):
-    page.wait_for_function("document.getElementById('picture').width === 14")
-    return shown(page, "picture")
+    page.wait_for_function("document.getElementById('image').width === 14")
+    return shown(page, "image")
 
 
 def test_the_page_is_one_small_file_that_names_no_other(path):
@@ -338,9 +339,9 @@ def test_slots_are_drawn_from_the_prior_and_reset(page):
     np.testing.assert_array_equal(slots_of(page)[1:], drawn[1:])
 
 
-def test_the_picture_is_saved_as_a_file(page, tmp_path):
+def test_the_image_is_saved_as_a_file(page, tmp_path):
     with page.expect_download() as download:
-        page.get_by_role("button", name="Save picture").click()
+        page.get_by_role("button", name="Save image").click()
     assert download.value.suggested_filename == "demo_fast-Scene 1.png"
     assert download.value.path().read_bytes().startswith(b"\x89PNG")
 
@@ -370,6 +371,16 @@ def test_images_of_ones_own_are_shown_and_a_model_without_prior_hides_it(chromiu
 
 
 # ---------------------------------------------------------------- without a browser
+
+
+@pytest.mark.parametrize("path", sorted(PAGES.glob("*.html")), ids=lambda path: path.stem)
+def test_a_page_of_the_documentation_is_what_explore_makes_of_its_content(path):
+    assert path.read_text() == explore.fill_page(content_of(path))
+
+
+def test_the_page_calls_an_image_so():
+    for name in ("page.html", "page.js"):
+        assert "picture" not in (explore.FILES / name).read_text().lower()
 
 
 @pytest.mark.parametrize("name, kind", [("air_small", "AIR"), ("rnn_nem_shapes", "RNNNEM")])

@@ -72,7 +72,7 @@ def moved(after, before):
 
 @pytest.fixture(scope="module")
 def artefact(tmp_path_factory):
-    """Directory of an artefact that goes on from a checkpoint of step 1, with its runner."""
+    """Directory of an artefact that resumes from a checkpoint of step 1, with its runner."""
     directory = tmp_path_factory.mktemp("artefact")
     model, optimizer = parts()
     train(model, optimizer, [np.full(IMAGES_SHAPE, 128, np.uint8)])

@@ -195,7 +195,7 @@ def test_a_shipped_model_without_its_data_file_has_the_scenes_beside_it(
     assert dataset.path == config["data"]["path"] == beside
     assert sum(len(batch["image"]) for batch in dataset("test")) == 16
     own = "multi_object_datasets/balls_train.tfrecords"
-    assert f"no {own} yet: using the 16 held-out scenes in {beside}" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"no {own} yet: using the 16 held-out scenes in {beside}\n"
     assert not list(tmp_path.iterdir())  # nor is anything packed beside the model
     assert not list((tiny.ROOT / "checkpoints" / "demo_fast").glob("*.packed"))
     assert open_model("demo_fast", num_scenes=16).dataset.path == beside

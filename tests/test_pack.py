@@ -92,6 +92,12 @@ def test_pixels_without_an_entity_have_a_label_of_their_own():
     np.testing.assert_array_equal(image_ops.label_map(mask), [[255, 0, 255, 2]])
 
 
+def test_a_cache_is_made_without_a_word_if_asked(tmp_path, capfd):
+    source, scenes = tetrominoes_file(tmp_path)
+    assert_holds(pack.open_scenes(source, quiet=True), scenes)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_cache_is_made_once_and_used_from_then_on(tmp_path, capfd):
     source, scenes = tetrominoes_file(tmp_path)
     assert_holds(pack.open_scenes(source), scenes)

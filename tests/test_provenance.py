@@ -72,6 +72,19 @@ def test_it_is_the_content_of_the_file_that_counts(path, tmp_path):
     assert line == f"{other} is another file than the model was trained on"
 
 
+def test_of_scenes_that_are_all_held_out_nothing_is_said_unless_they_were_trained_on(
+    path, tmp_path
+):
+    other, _ = scene_files.write_scenes(tmp_path / "other", tetrominoes.SCENE_FORMAT, 10, seed=1)
+    beside = datasets.Tetrominoes(path, 1, held_out=10)
+    beside.only_held_out = True
+    elsewhere = remembered(other, 1, held_out=5)
+    assert check_never_trained_on([elsewhere], beside) is None
+    assert "does not say" in check_never_trained_on([None, elsewhere], beside)
+    with pytest.raises(UserError, match="was trained on scenes of"):
+        check_never_trained_on([elsewhere, remembered(path, 1, held_out=3)], beside)
+
+
 def test_all_that_a_model_was_ever_trained_on_counts(path, tmp_path):
     other, _ = scene_files.write_scenes(tmp_path / "other", tetrominoes.SCENE_FORMAT, 10, seed=1)
     entries = [remembered(path, 1, held_out=3), remembered(other, 1, held_out=5)]

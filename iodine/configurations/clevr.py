@@ -66,13 +66,13 @@ def clevr6(c):
 
 @named_config(**{**ENTRIES, "num_components": 11})
 def clevr(c):
-    """All of CLEVR, 3 to 10 objects, with the networks of `clevr6`."""
+    """All of CLEVR, 3 to 10 objects, with the networks of `clevr6`; not trained here."""
     return _plans(c)
 
 
 @named_config(**ENTRIES)
 def clevr6_grayscale(c):
-    """`clevr6` without colours, so that objects have to be told apart by their shape."""
+    """`clevr6` without colours, so that shapes have to tell objects apart; not trained here."""
     return _plans(c, **CLEVR6, grayscale=True)
 
 

@@ -36,7 +36,10 @@ def _plans(c, data, factors, attention_channels=ATTENTION, **options):
 
 @named_config(**ENTRIES, num_components=4, image_dim=[35, 35])
 def monet_tetrominoes(c):
-    """Tetrominoes, with a smaller attention network: 35×35 pixels cannot be halved as often."""
+    """Tetrominoes, with a smaller attention network: 35×35 pixels cannot be halved as often.
+
+    Not trained here.
+    """
     return _plans(c, tetrominoes_data(c), TETROMINO_FACTORS, ATTENTION[:-1])
 
 

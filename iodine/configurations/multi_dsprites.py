@@ -68,7 +68,7 @@ def multi_dsprites(c):
 
 @named_config(**{**ENTRIES, **BINARIZED, "num_components": 4})
 def multi_dsprites_binarized(c):
-    """White sprites on black, with Bernoulli pixels."""
+    """White sprites on black, with Bernoulli pixels; not trained here."""
     return {
         "data": multi_dsprites_data(c),
         "model": iodine_plan(
@@ -137,6 +137,9 @@ STAGES = [
 )
 def multi_dsprites_fast(c):
     """`multi_dsprites` with small networks, on scenes that grow and are grey on black at first.
+
+    The shipped model, of an earlier version with larger networks, took eleven minutes of an H100
+    to a foreground ARI of 0.64.
 
     On backgrounds of any brightness each slot learns to draw that brightness, and stays grey. In
     front of black there is nothing but the sprites to learn.

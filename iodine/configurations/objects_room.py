@@ -33,14 +33,20 @@ def _model(c, **options):
 
 @named_config(**ENTRIES, num_iters=5, batch_size=16)
 def objects_room(c):
-    """Still images of a room with three objects, with the networks of `multi_dsprites`."""
+    """Still images of a room with three objects, with the networks of `multi_dsprites`.
+
+    Not trained here.
+    """
     return {"data": objects_room_data(c), "model": _model(c), "optimizer": optimizer_plan(c)}
 
 
 # One refinement a frame; the last frame is only predicted.
 @named_config(**ENTRIES, num_iters=15, batch_size=4)
 def sequences(c):
-    """Next-frame prediction in Objects Room, 16 frames of a moving camera (Appendix A.1)."""
+    """Next-frame prediction in Objects Room, 16 frames of a moving camera (Appendix A.1).
+
+    Not trained here.
+    """
     return {
         "data": objects_room_data(c, "sequences", num_frames=c.num_iters + 1),
         "model": _model(

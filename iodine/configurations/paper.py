@@ -34,17 +34,29 @@ def _as_described(config, c):
 
 @named_config(n_z=64, num_components=7, image_dim=[128, 128], **TRAINING)
 def clevr6_paper(c):
-    """CLEVR6 as in the paper."""
+    """CLEVR6 as the paper describes it: `clevr6` with eight GPUs' batch of 32.
+
+    A normal likelihood, a unit normal prior, a constant learning rate and no constant inputs. The
+    paper reports a foreground ARI of 0.988. Not trained here.
+    """
     return _as_described(clevr6, c)
 
 
 @named_config(n_z=32, num_components=6, image_dim=[64, 64], **COLORED, **TRAINING)
 def multi_dsprites_paper(c):
-    """Multi-dSprites as in the paper."""
+    """Multi-dSprites as the paper describes it: `multi_dsprites` with eight GPUs' batch of 32.
+
+    A normal likelihood, a unit normal prior, a constant learning rate and no constant inputs. The
+    paper reports a foreground ARI of 0.767. Not trained here.
+    """
     return _as_described(multi_dsprites, c)
 
 
 @named_config(n_z=32, num_components=4, image_dim=[35, 35], **TRAINING)
 def tetrominoes_paper(c):
-    """Tetrominoes as in the paper, without an LSTM."""
+    """Tetrominoes as the paper describes it: `tetrominoes` with eight GPUs' batch of 32.
+
+    A normal likelihood, a unit normal prior, a constant learning rate and no constant inputs. The
+    paper reports a foreground ARI of 0.992. Not trained here.
+    """
     return _as_described(tetrominoes, c)

@@ -26,8 +26,8 @@ def check_never_trained_on(trained, dataset):
       dataset: `SceneDataset` to evaluate on.
 
     Returns:
-      None, or a line for the user: these are other files than those trained on, or nobody knows
-      all of them.
+      None, or a line for the user: these are other files than those trained on (but not of scenes
+      that are known to be held out, `dataset.only_held_out`), or nobody knows all of them.
 
     Raises:
       UserError: if the model was, or may have been, trained on some of the scenes.
@@ -46,7 +46,7 @@ def check_never_trained_on(trained, dataset):
             f"{dataset.path} has other images than a folder that the model was trained on; "
             "of those in both it may have been trained on some"
         )
-    if all(relation == OTHER_FILE for relation in found):
+    if all(relation == OTHER_FILE for relation in found) and not dataset.only_held_out:
         return f"{dataset.path} is another file than the model was trained on"
     return None
 

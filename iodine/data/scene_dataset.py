@@ -75,6 +75,7 @@ class SceneDataset:
     scene_format = None  # The `SceneFormat` of the file.
     num_background = 1  # Number of leading entities that are no objects.
     factors: ClassVar = {}  # {factor: the features of the file whose columns it is made of}.
+    only_held_out = False  # Whether the file has held-out scenes alone, of a shipped model's data.
     num_frames = None  # Number of frames of a sequence to use, the first ones; None for all.
     how_to_get_it = ""  # What to do where the file is not there.
 
@@ -251,7 +252,7 @@ class SceneDataset:
     @functools.cached_property
     def _packed(self):
         """The packed scenes."""
-        return pack.open_scenes(self._source(), self.cache)
+        return pack.open_scenes(self._source(), self.cache, quiet=self.only_held_out)
 
     @functools.cached_property
     def _is_held_out(self):

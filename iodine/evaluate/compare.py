@@ -119,15 +119,6 @@ def table(comparison, columns):
     return rows
 
 
-def format_table(rows):
-    """A table as text, its columns aligned."""
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return "\n".join(
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))])
-        for row in rows
-    )
-
-
 def compare(models, dataset, out, num_images, seed):
     """Prints a table of all measures of models on the same held-out scenes.
 
@@ -153,7 +144,7 @@ def compare(models, dataset, out, num_images, seed):
         named |= metrics.named(model.METRICS)
     comparison = figures(models, values)
     rows = table(comparison, named)
-    print(f"{format_table(rows)}\n{comparison['num_images']} scenes", flush=True)
+    print(f"{evaluation.format_table(rows)}\n{comparison['num_images']} scenes", flush=True)
     if report:
         report.write_file("comparison.json", json.dumps(comparison, indent=1).encode())
         long_names = [f"{name} {c}" for name, (c, _) in zip(names, models)]

@@ -103,29 +103,39 @@ def evaluate(model, dataset, num_images, seed, regressor=None):
     return report
 
 
+def format_table(rows):
+    """A table, rows of strings, as text with aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return "\n".join(
+        "  ".join(
+            [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))]
+        ).rstrip()
+        for row in rows
+    )
+
+
 def format_report(report, names):
-    """The report of `evaluate` as a table for people, names being the model's `METRICS`."""
+    """The report of `evaluate` as a table for people, with the mean after t iterations.
 
-    def number(value, digits):
-        return "–" if value is None else f"{value:.{digits}g}"
+    Args:
+      report: what `evaluate` returned.
+      names: the model's `METRICS`.
+    """
 
+    entries = {name: report[name] for name in names if name in report}
+    means = [("mean", "stderr"), *map(metrics.rounded, entries.values())]
+    left, right = (max(map(len, column)) for column in zip(*means))
+    means = [f"{mean:>{left}} ± {stderr:<{right}}" for mean, stderr in means]
     num_iterations = len(report["mse"]["per_iteration"])
-    header = "".join(f"{t:>12d}" for t in range(num_iterations))
-    width = 1 + max(len(name) for name in ("metric", *names))
-    lines = [f"{'metric':<{width}}{'mean':>14} ± {'stderr':<10}by iteration:{header}"]
-    for name in names:
-        if name not in report:
-            continue
-        entry = report[name]
-        iterations = "".join(f"{number(v, 4):>12}" for v in entry["per_iteration"])
-        lines.append(
-            f"{name:<{width}}{number(entry['mean'], 6):>14} ± {number(entry['stderr'], 3):<10}"
-            f"{'':13}{iterations} {metrics.left_out(entry)}".rstrip()
-        )
+    rows = [["metric", means[0], *(f"t={t}" for t in range(num_iterations)), ""]]
+    for (name, entry), mean in zip(entries.items(), means[1:]):
+        iterations = map(metrics.three_digits, entry["per_iteration"])
+        rows.append([name, mean, *iterations, metrics.left_out(entry).strip()])
+    lines = [format_table(rows)]
     for true, row in enumerate(report.get("confusion", [])):
         lines.append(f"{true} objects, taken for 0, 1, ...:" + "".join(f"{n:>8d}" for n in row))
     for key in ("factors", "factor_regression"):
         for factor, score in report.get(key, {}).items():
-            lines.append(f"{key}/{factor:<24}{number(score, 4):>8}")
+            lines.append(f"{key}/{factor:<24}{metrics.three_digits(score):>8}")
     lines.append(f"{report['num_images']} scenes")
     return "\n".join(lines)

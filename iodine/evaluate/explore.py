@@ -98,11 +98,9 @@ def infer_scenes(model, dataset, images, seed):
         return {"data": data, "latent": latent, "outputs": masks}
 
     parts, numbers = [], []
-    with prediction.progress_bar(found, "scene") as bar:
-        for some, picked in prediction.infer(model, batches, seed, select):
-            parts.append(picked)
-            numbers += list(some)
-            bar.update(len(some))
+    for some, picked in prediction.infer(model, batches, found, seed, select):
+        parts.append(picked)
+        numbers += list(some)
     info = tf.nest.map_structure(lambda *values: np.concatenate(values), *parts)
     if images is not None:  # Those that cannot be used may have been left out.
         titles = [titles[number] for number in numbers]
@@ -120,11 +118,10 @@ def encode_floats(values):
 def encode_image(image):
     """Encodes an image [H, W, C] in [0, 1] as the data URL of a PNG file."""
     pixels = np.uint8(np.round(255 * np.clip(image, 0.0, 1.0)))
-    picture, file = (
-        Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels),
-        io.BytesIO(),
+    file = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(
+        file, "png", optimize=True
     )
-    picture.save(file, "png", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 

@@ -215,11 +215,18 @@ def mean_text(entry):
     """The last state's mean of `mean_and_stderr`, its standard error, and what is in neither."""
     if entry["mean"] is None:
         return f"–{left_out(entry)}"
+    mean, stderr = rounded(entry)
+    return f"{mean} ± {stderr}{left_out(entry)}"
+
+
+def rounded(entry):
+    """The last state's mean of `mean_and_stderr` and its standard error, ("0.984", "0.009")."""
+    if entry["mean"] is None:
+        return "–", "–"
     decimals = _num_decimals(entry["mean"])
     # An error far smaller than the mean's last digit keeps a digit of its own.
     error = max(decimals, _num_decimals(entry["stderr"]) - 2) if entry["stderr"] else decimals
-    stderr = _decimals(entry["stderr"], max(error, 0))
-    return f"{_decimals(entry['mean'], decimals)} ± {stderr}{left_out(entry)}"
+    return _decimals(entry["mean"], decimals), _decimals(entry["stderr"], max(error, 0))
 
 
 def _num_decimals(value):

@@ -1,13 +1,17 @@
 """Runs a model on scenes: their batches, their noise, and what is kept of the results."""
 
 import sys
+import time
 
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from multi_object_datasets import progress
 
 LOG_SECONDS = 60  # from one line about progress to the next where there is no terminal
+MEASURED_SECONDS = 5  # of work, that an estimate of the rest is made from
+SHORT_SECONDS = 20  # of work that is left, about which nothing is said
 
 
 def pad_batch(batch, batch_size):
@@ -74,13 +78,16 @@ def scene_noise(model, numbers, seed):
     return tf.stack([draw(number) for number in tf.unstack(numbers)], axis=1)
 
 
-def infer(model, batches, seed, select, bounds=False):
-    """Runs a model on scenes, batch by batch.
+def infer(model, batches, num_images, seed, select, bounds=False):
+    """Runs a model on scenes, batch by batch, with a progress bar.
+
+    A line on stderr says how long the rest takes, if that is long.
 
     Args:
       model: a `Model`, restored.
       batches: yields (batch of NumPy arrays, numbers of its scenes int32 [n]); none is larger than
         the first.
+      num_images: number of scenes in all; those from 0 that no batch has count as done.
       seed: of the noise.
       select: function of what `model.eval` returned that picks tensors [B, ...], nested as it
         likes; nothing else is computed.
@@ -98,30 +105,49 @@ def infer(model, batches, seed, select, bounds=False):
             info["metrics"] |= model.bounds(batch, seeds)
         return select(info)
 
-    batch_size = None
-    for batch, numbers in batches:
-        count, batch_size = len(numbers), batch_size or len(numbers)
-        padded = pad_batch((batch, numbers), batch_size)
-        picked = infer_batch(*tf.nest.map_structure(tf.constant, padded))
-        yield numbers, tf.nest.map_structure(lambda x, n=count: x.numpy()[:n], picked)
+    batch_size, start, is_told = None, None, False
+    with progress_bar(num_images, "scene") as bar:
+        for batch, numbers in batches:
+            count, batch_size = len(numbers), batch_size or len(numbers)
+            padded = pad_batch((batch, numbers), batch_size)
+            tensors = tf.nest.map_structure(tf.constant, padded)
+            if start is None:
+                if not tf.config.functions_run_eagerly():
+                    infer_batch.get_concrete_function(*tensors)  # Once: no part of the estimate.
+                start = time.perf_counter()
+            picked = infer_batch(*tensors)
+            yield numbers, tf.nest.map_structure(lambda x, n=count: x.numpy()[:n], picked)
+            done, seconds = int(numbers[-1]) + 1, time.perf_counter() - start
+            bar.update(done - bar.n)
+            if not is_told and seconds >= MEASURED_SECONDS:
+                tell_what_is_left(seconds, done, num_images)
+                is_told = True
+
+
+def tell_what_is_left(seconds, done, num_images):
+    """Prints to stderr how long the rest of the scenes takes, if that is long.
+
+    Args:
+      seconds: that the first ones took.
+      done: number of these.
+      num_images: number of scenes in all.
+    """
+    rest = seconds / done * (num_images - done)
+    if rest > SHORT_SECONDS:
+        tqdm.write(f"{num_images} scenes: {progress.duration(rest)} left", file=sys.stderr)
 
 
 def run_model(model, batches, num_images, seed, select, bounds=False):
-    """Runs a model on scenes, with a progress bar.
+    """Runs a model on scenes.
 
     Args:
-      model, batches, seed, bounds: as for `infer`.
-      num_images: number of scenes in all.
+      model, batches, num_images, seed, bounds: as for `infer`.
       select: as for `infer`, returning {name: tensor}.
 
     Returns:
       {name: array [num_images, ...]}.
     """
-    results = []
-    with progress_bar(num_images, "image") as bar:
-        for numbers, picked in infer(model, batches, seed, select, bounds):
-            results.append(picked)
-            bar.update(len(numbers))
+    results = [picked for _, picked in infer(model, batches, num_images, seed, select, bounds)]
     return {name: np.concatenate([r[name] for r in results]) for name in results[0]}
 
 

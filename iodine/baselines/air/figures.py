@@ -39,7 +39,7 @@ def figures(model, info):
             "attention",
             attention_figure(info),
             "What each step does: its window, what it sees there, the patch that it makes of it, "
-            "and the picture so far. The number is the probability of an object, given that those "
+            "and the image so far. The number is the probability of an object, given that those "
             "before are there.",
         ),
         (
@@ -53,7 +53,7 @@ def figures(model, info):
         (
             "air_samples",
             samples_figure(model, info),
-            "Pictures of places and appearances from the prior, with as many objects as were found "
+            "Images of places and appearances from the prior, with as many objects as were found "
             "in the scenes above: the prior itself expects hardly any.",
         ),
     ]

@@ -15,7 +15,7 @@ const DRAFT_MILLISECONDS = 60; // of a slot's decoding while it is dragged
 const FIRST_MILLISECONDS = 150; // of a whole scene's first frame
 const CLOSE = Math.max(0.35, 0.004 * Math.max(height, width)); // pixels between an object and the hand that are left alone
 const MAX_CORRECTIONS = 8;
-const MAX_STEP = 0.15; // share of the picture that an object moves by between two measurements
+const MAX_STEP = 0.15; // share of the image that an object moves by between two measurements
 const PROBE = 0.15; // change of a latent, as a share of its spread
 const PROBE_MILLISECONDS = 25;
 const SEEN = 0.1; // change of a pixel's colour by which a slot is seen there
@@ -420,13 +420,13 @@ function draw() {
   });
 }
 
-function drawPicture() {
+function showImage() {
   const image = new Image();
   const shown = scene();
   image.onload = () => {
     if (shown !== scene()) return;
-    Object.assign(element("picture"), { width, height });
-    element("picture").getContext("2d").drawImage(image, 0, 0);
+    Object.assign(element("image"), { width, height });
+    element("image").getContext("2d").drawImage(image, 0, 0);
   };
   image.src = shown.image;
 }
@@ -447,7 +447,7 @@ function showScene(i) {
   pointed = -1;
   [...element("scenes").children].forEach((button, k) =>
     button.setAttribute("aria-pressed", String(k === i)));
-  drawPicture();
+  showImage();
   showSlots();
   showState();
   redraw();
@@ -735,9 +735,9 @@ function begin() {
   document.title = `Play with the slots of ${name}`;
   element("name").textContent = name;
   element("about").textContent = slots > 1
-    ? `${kind} takes a picture apart into ${slots} slots of ${numLatents} numbers each. All you see `
+    ? `${kind} takes an image apart into ${slots} slots of ${numLatents} numbers each. All you see `
       + "here is decoded from these numbers, in your browser."
-    : `${kind} describes a whole picture by ${numLatents} numbers. All you see here is decoded from `
+    : `${kind} describes a whole image by ${numLatents} numbers. All you see here is decoded from `
       + "these numbers, in your browser.";
   document.body.classList.toggle("pixelated", Math.max(height, width) < 100);
   document.body.classList.toggle("still", !canMove);
