@@ -76,3 +76,22 @@ def air_dsprites(c):
     """Multi-dSprites, up to two white sprites of 10 to 20 pixels in 64×64."""
     data = multi_dsprites_data(c)
     return _plans(c, data, patch_dim=[18, 18], place_prior_mean=[4.5, 0.0, 0.0])
+
+
+@named_config(
+    **{
+        **ENTRIES,
+        "learn_rate": 0.05,
+        "stages": [{"until": 400}, {"until": 600, "learn_rate": 0.005}],
+        "initial_weights": "air",
+    },
+    image_dim=[50, 50],
+)
+def air_prior(c):
+    """The prior of presence of the trained `air`, learned by the ELBO; all else stays as it is."""
+    plans = air.function(c)
+    plans["model"]["learned_presence_prior"] = True
+    # Posterior and decoder stay those of `air`: what the ELBO gains is the prior's doing alone.
+    frozen = ("recurrent_net", "patch_encoder", "patch_decoder")
+    plans["optimizer"]["rate_factors"] = dict.fromkeys(frozen, 0.0)
+    return plans
