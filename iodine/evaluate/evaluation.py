@@ -54,8 +54,9 @@ def count_shares(true, probs, prior):
       {"true", "posterior", "prior": list of N + 1 numbers, or more where there are more objects}.
     """
     true = np.bincount(true, minlength=probs.shape[1]) / len(true)
-    shares = {"true": true, "posterior": np.mean(probs, axis=0), "prior": np.mean(prior, axis=0)}
-    return {name: values.tolist() for name, values in shares.items()}
+    shares = {"posterior": probs, "prior": prior}
+    shares = {name: np.mean(values, axis=0, dtype=float) for name, values in shares.items()}
+    return {name: values.tolist() for name, values in {"true": true, **shares}.items()}
 
 
 def evaluate(model, dataset, num_images, seed, regressor=None):
@@ -71,10 +72,9 @@ def evaluate(model, dataset, num_images, seed, regressor=None):
 
     Returns:
       {metric: as `metrics.mean_and_stderr`} for the model's `METRICS` that there are, its `bounds`
-      among them. num_images; where it counts objects, confusion as `confusion` and count_shares as
-      `count_shares`; where it regresses factors, factors {name: score} as
-      `factors.score_predictions`; with `regressor`, factor_regression {name: score} as
-      `factors.fit_and_score`. All of it fits into JSON.
+      among them. num_images; where it counts objects, confusion and count_shares as the functions;
+      where it regresses factors, factors {name: score} as `factors.score_predictions`; with
+      `regressor`, factor_regression {name: score} as `factors.fit_and_score`. All fits into JSON.
 
     Raises:
       UserError: if there are no factors to regress.
