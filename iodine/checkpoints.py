@@ -255,27 +255,38 @@ def check_vacant(directory):
         raise UserError(f"'{directory}' holds checkpoints already: choose another directory")
 
 
-def restore(path, **objects):
+def restore(path, may_lack=(), **objects):
     """Restores the variables of some of the objects that a checkpoint holds.
 
     Args:
       path: the checkpoint.
+      may_lack: keys, as of `variable_keys`, of variables that stay as they are where the checkpoint
+        lacks them.
       **objects: trackable objects under the names that they were saved with. Their variables must
         have been created.
 
+    Returns:
+      Those of `may_lack` that the checkpoint lacks, a list.
+
     Raises:
-      UserError: if an object is missing as a whole, or any variable of the objects is missing, left
-        over or of another shape, or the checkpoint cannot be read; no variable is changed but in
-        the last case.
+      UserError: if an object is missing as a whole, or any other variable of the objects is
+        missing, left over or of another shape, or the checkpoint cannot be read; no variable is
+        changed but in the last case.
     """
     checkpoint = tf.train.Checkpoint(**objects)
     try:
         with name_for_tensorflow(path) as name:
             found = tf.compat.v1.train.NewCheckpointReader(name).get_variable_to_shape_map()
-            _check_fits(path, found, variable_keys(checkpoint), objects)
+            variables = variable_keys(checkpoint)
+            lacking = [
+                key for key in may_lack if key in variables and key + VALUE_SUFFIX not in found
+            ]
+            wanted = {key: v for key, v in variables.items() if key not in lacking}
+            _check_fits(path, found, wanted, objects)
             checkpoint.restore(name).expect_partial()
     except (tf.errors.OpError, RuntimeError) as error:
         raise UserError(f"the checkpoint '{path}' cannot be read: {error}") from error
+    return lacking
 
 
 def _check_fits(path, found, variables, objects):
@@ -284,7 +295,7 @@ def _check_fits(path, found, variables, objects):
     Args:
       path: the checkpoint.
       found: {key: shape} of everything in it.
-      variables: {key: tf.Variable} of the objects.
+      variables: {key: tf.Variable} of the objects that the checkpoint has to hold.
       objects: names of the objects.
     """
     found = {

@@ -85,6 +85,8 @@ class Model(snt.Module, metaclass=Documented):
       max_gradient_norm: what the gradients' joint norm is clipped to, None for no clipping.
       has_one_size: whether the networks are made for images of `image_shape` alone.
       fewest_components: the smallest K that makes sense.
+      ADDED: names of variables that a stage of training adds to a trained model. The weights that a
+        new run begins with may lack them; they then start as in a new model.
       PRINTED: {name of the mean that is logged: (its label, scalar of `__call__`)} of the figures
         that the loop prints, where the scalar is there.
       METRICS: names of its metrics in the table of `iodine.evaluate.metrics`, in the order in which
@@ -101,6 +103,7 @@ class Model(snt.Module, metaclass=Documented):
     max_gradient_norm: float | None = 5.0
     has_one_size = False
     fewest_components = 1
+    ADDED: ClassVar[tuple[str, ...]] = ()
     # Next to an error of pixels, the regressor's error of positions would hide all.
     PRINTED: ClassVar = {"loss": ("Loss", "loss/slots"), "ari_nobg": ("ARI-nobg", "loss/ari_nobg")}
     METRICS: ClassVar[tuple[str, ...]] = (

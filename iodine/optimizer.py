@@ -71,7 +71,7 @@ class Adam(snt.Optimizer):
       beta2: decay of the second moment.
       epsilon: added to the root of the second moment.
       rate_factors: {part of a variable's name: what its learning rate is multiplied by}, for parts
-        of a model that have to learn faster than the rest.
+        of a model that have to learn faster than the rest, or, with 0, not at all.
 
     Raises:
       UserError: if an argument is invalid; says which.

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from iodine import optimizer
 from iodine.baselines.air.model import AIR
+from iodine.config import get_config
 from iodine.errors import UserError
 from iodine.evaluate import evaluation
 from iodine.figures import summary_images
@@ -254,6 +255,74 @@ def test_confusion_counts_each_pair():
     assert table == [[1, 0, 0, 0], [0, 1, 0, 1], [0, 1, 1, 0]]
 
 
+def test_shares_of_counts_are_those_of_a_hand_made_case():
+    shares = evaluation.count_shares(
+        np.array([0, 1, 1, 2]),
+        np.array([[1.0, 0.0, 0.0]] * 2 + [[0.0, 0.5, 0.5]] * 2),
+        np.array([[0.25, 0.5, 0.25]] * 4),
+    )
+    assert shares == {
+        "true": [0.25, 0.5, 0.25],
+        "posterior": [0.5, 0.25, 0.25],
+        "prior": [0.25, 0.5, 0.25],
+    }
+    # In float32, the mean over so many scenes is off in its fourth digit.
+    many = np.full([100_000, 2], 0.99, np.float32)
+    shares = evaluation.count_shares(np.zeros(100_000, int), many, many)
+    np.testing.assert_allclose(shares["prior"], [0.99, 0.99], rtol=1e-6)
+
+
+def test_a_short_training_moves_the_prior_to_the_mean_posterior_and_nothing_else():
+    model, data = model_of(learned_presence_prior=True), scenes()
+    noise = noise_of(model)
+    probs = model.eval(data, noise)["counts"]["probs"].numpy()
+    at_least = np.cumsum(probs.sum(axis=0)[::-1])[::-1]  # 0, 1, 2 objects
+    before = {v.name: v.numpy() for v in model.trainable_variables}
+    frozen = get_config("air_prior")["optimizer"]["rate_factors"]
+    adam = optimizer.Adam(0.05, rate_factors=frozen)
+    progress = learner.Progress(model, seed=0)
+    step = learner.Learner(model, adam, progress, tf.distribute.get_strategy(), xla=False)
+    for _ in range(300):
+        scalars = step.step(data, noise)
+    prior = sigmoid(model.prior_logits.numpy())
+    np.testing.assert_allclose(prior, at_least[1:] / at_least[:-1], atol=0.005)
+    np.testing.assert_allclose(scalars["count/prior"], scalars["count/mean"], atol=0.01)
+    for variable in model.trainable_variables:
+        same = np.array_equal(variable, before[variable.name])
+        assert same != (variable.name == "air/prior_logits:0"), variable.name
+
+
+def test_a_learned_prior_that_was_not_trained_changes_no_figure():
+    fixed, learned = AIR(**TINY), AIR(**TINY, learned_presence_prior=True)
+    data, seeds = scenes(), tf.constant([[0, b] for b in range(B)])
+    for model in (fixed, learned):
+        model.initialize([H, W, 1])
+    others = [v for v in learned.trainable_variables if "prior_logits" not in v.name]
+    for variable, value in zip(fixed.trainable_variables, others):
+        variable.assign(value)
+    noise = noise_of(fixed)
+    expected, found = fixed.eval(data, noise), learned.eval(data, noise)
+    tf.nest.map_structure(np.testing.assert_array_equal, expected, found)
+    bound = learned.bounds(data, seeds)["iwae"]
+    np.testing.assert_array_equal(bound, fixed.bounds(data, seeds)["iwae"])
+
+
+def test_samples_and_bounds_follow_the_learned_prior():
+    model, data = model_of(learned_presence_prior=True), scenes()
+    model.prior_logits.assign([40.0, -40.0])
+    np.testing.assert_array_equal(model.sample_counts(50), np.ones(50))
+    model.prior_logits.assign([0.0, 40.0])
+    assert set(model.sample_counts(50).numpy()) == {0, 2}
+    probs = model.eval(data)["counts"]["prior"]
+    np.testing.assert_allclose(probs, [[0.5, 0.0, 0.5]] * B, atol=1e-6)
+    # Where it allows no object, an image is noise around black.
+    model.prior_logits.assign([-1000.0, -1000.0])
+    pixels = data["image"][:, 0, ..., 0].numpy().astype(float)
+    black = np.sum(-0.5 * (pixels / 0.3) ** 2 - np.log(0.3 * np.sqrt(2 * np.pi)), axis=(1, 2))
+    bound = model.bounds(data, tf.constant([[0, b] for b in range(B)]))["iwae"][:, 0]
+    np.testing.assert_allclose(bound, black, rtol=1e-5)
+
+
 def test_the_outline_of_a_window_is_drawn_in_its_steps_color():
     places = tf.constant([[[2.0, 0.0, 0.0], [4.0, 3.0, 3.0]]])  # the middle; the top left corner
     picture = summary_images.draw_windows(tf.zeros([1, 8, 8, 1]), places, tf.constant([[1, 0]]))[0]
@@ -312,7 +381,7 @@ def test_the_report_shows_counts_attention_traversals_and_samples():
         "counts": 2 * B,
         "attention": B * 4 * N,
         "air_traversals": (3 + 2) * 9,
-        "air_samples": 16,
+        "air_samples": 32,
     }
     shown = figures["attention"].axes[2].images[0].get_array()  # what the first step draws
     np.testing.assert_allclose(shown[..., 0], info["steps"]["patches"][0, 0], rtol=1e-6)

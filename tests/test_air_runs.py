@@ -76,6 +76,54 @@ def test_it_is_evaluated_shown_and_exported(files, tmp_path):
     assert latest_checkpoint(f"{tmp_path}/weights").endswith("-1")
 
 
+def test_the_prior_is_learned_from_weights_that_lack_it(files, tmp_path):
+    config = [*files, *SIZES, *PERIODS]
+    run("with", "air", *config, f"checkpoint_dir={tmp_path}/air", "stop_after_steps=1")
+    trained = f"{tmp_path}/air_1"
+    config = ["with", "air_prior", *config, f"initial_weights={trained}"]
+    printed = run(*config, f"checkpoint_dir={tmp_path}/prior", "stop_after_steps=2")
+    assert f"'{trained}/ckpt-1' lacks model/prior_logits, which starts as in a new model" in printed
+    before, after = weights(trained), weights(f"{tmp_path}/prior_1")
+    (added,) = after.keys() - before.keys()
+    assert added.startswith("model/prior_logits/")
+    # Adam's first steps are as long as the learning rate, and there are digits in most scenes.
+    assert after[added][0] > -4.59 and np.all(after[added] != np.float32(-np.log(99)))
+    for name, value in before.items():
+        np.testing.assert_array_equal(value, after[name], err_msg=name)
+    own = [*config, f"checkpoint_dir={tmp_path}/prior_1"]
+    printed = run(*own, "continue_run=True", "stop_after_steps=3")
+    assert "lacks" not in printed
+    out = tmp_path / "figures.json"
+    run("evaluate", *own, f"out={out}", "eval_images=5", "model.bound_draws=10")
+    prior = json.loads(out.read_text())["count_shares"]["prior"]
+    p = 1 / (1 + np.exp(-weights(f"{tmp_path}/prior_1")[added]))
+    expected = [1 - p[0], p[0] * (1 - p[1]), p[0] * p[1] * (1 - p[2]), p[0] * p[1] * p[2]]
+    np.testing.assert_allclose(prior, expected, rtol=1e-4)
+
+
+def test_only_weights_to_begin_with_may_lack_the_prior(files, tmp_path):
+    config = [*files, *SIZES, *PERIODS, "stop_after_steps=1"]
+    run("with", "air", *config, f"checkpoint_dir={tmp_path}/air")
+    begin = f"initial_weights={tmp_path}/air_1"
+    run("with", "air_prior", *config, begin, f"checkpoint_dir={tmp_path}/prior")
+    for name, words, found, wanted in (
+        ("air_prior", ["continue_run=True", f"checkpoint_dir={tmp_path}/air_1"], "missing", "[3]"),
+        ("air", ["continue_run=True", f"checkpoint_dir={tmp_path}/prior_1"], "[3]", "unknown"),
+        ("air", [f"initial_weights={tmp_path}/prior_1"], "[3]", "unknown"),
+    ):
+        place = f"checkpoint_dir={tmp_path}/{name}_new"
+        code, _, stderr = tiny.run_here(
+            "with", name, *files, *SIZES, place, *words, "stop_after_steps=2"
+        )
+        assert code == 1 and "is of another architecture than the config" in stderr
+        (line,) = [line for line in stderr.splitlines() if "model/prior_logits" in line]
+        assert line.split() == ["model/prior_logits", found, wanted]
+    other = ["with", "air_prior", *config, begin, f"checkpoint_dir={tmp_path}/other"]
+    code, _, stderr = tiny.run_here(*other, "model.lstm_size=5")
+    assert code == 1 and "is of another architecture than the config" in stderr
+    assert "model/prior_logits" not in stderr  # which is what the two may differ by
+
+
 def test_its_files_of_test_and_training_digits_are_generated_where_they_are_not_there(
     tmp_path, monkeypatch, capfd
 ):

@@ -189,3 +189,38 @@ def test_the_bound_of_the_true_posterior_is_the_log_marginal_of_each_draw():
     variance = 1 + SIGMA**2
     expected = np.log(PRIOR) - 0.5 * x**2 / variance - 0.5 * np.log(2 * np.pi * variance)
     np.testing.assert_allclose(weights, [expected] * 3, rtol=1e-12)
+
+
+def test_the_elbo_is_greatest_where_the_priors_counts_are_the_mean_posteriors():
+    p = np.array([[0.75, 0.8, 0.5], [0.25, 0.4, 0.1]])
+    logits = tf.constant(np.log(p / (1 - p)))
+    # Of the two scenes, so many have at least 0, 1, 2, 3 objects.
+    reached = np.array([1 + 1, 0.75 + 0.25, 0.6 + 0.1, 0.3 + 0.01])
+
+    def gradient(prior):
+        prior_logits = tf.constant(np.log(prior / (1 - prior)))
+        zeros = tf.zeros([2, N], tf.float64)
+        with tf.GradientTape() as tape:
+            tape.watch(prior_logits)
+            _, kl = presence.exact_terms(
+                logits, prior_logits, tf.zeros([2, N + 1], tf.float64), zeros
+            )
+            elbo = -tf.reduce_sum(kl)
+        return tape.gradient(elbo, prior_logits)
+
+    best = np.array([0.5, 0.7, 0.31 / 0.7])
+    np.testing.assert_allclose(gradient(best), np.zeros(N), atol=1e-14)
+    np.testing.assert_allclose(best, reached[1:] / reached[:-1])
+    np.testing.assert_allclose(gradient(np.full(N, 0.01)), [0.98, 0.69, 0.303], rtol=1e-12)
+
+
+def test_importance_weights_take_a_prior_of_each_step():
+    prior = np.array([0.5, 0.2, 0.1])
+    weights = presence.log_marginal_weights(
+        tf.zeros([1, N], tf.float64),
+        tf.constant(np.log(prior / (1 - prior))),
+        tf.constant(np.log([[1.0, 2.0, 3.0, 4.0]])),
+        tf.zeros([1, N], tf.float64),
+    )
+    expected = 0.5 * 1 + 0.5 * 0.8 * 2 + 0.5 * 0.2 * 0.9 * 3 + 0.5 * 0.2 * 0.1 * 4
+    np.testing.assert_allclose(weights, [np.log(expected)], rtol=1e-12)

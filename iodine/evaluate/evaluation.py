@@ -42,6 +42,23 @@ def confusion(true, predicted):
     return table.tolist()
 
 
+def count_shares(true, probs, prior):
+    """Shares of scenes with 0, 1, ... objects.
+
+    Args:
+      true: numbers of objects, [num_images].
+      probs, prior: probabilities of 0 .. N objects that the model infers from each scene, and under
+        its prior, [num_images, N + 1].
+
+    Returns:
+      {"true", "posterior", "prior": list of N + 1 numbers, or more where there are more objects}.
+    """
+    true = np.bincount(true, minlength=probs.shape[1]) / len(true)
+    shares = {"posterior": probs, "prior": prior}
+    shares = {name: np.mean(values, axis=0, dtype=float) for name, values in shares.items()}
+    return {name: values.tolist() for name, values in {"true": true, **shares}.items()}
+
+
 def evaluate(model, dataset, num_images, seed, regressor=None):
     """Evaluates a model on held-out scenes.
 
@@ -55,17 +72,16 @@ def evaluate(model, dataset, num_images, seed, regressor=None):
 
     Returns:
       {metric: as `metrics.mean_and_stderr`} for the model's `METRICS` that there are, its `bounds`
-      among them. num_images; where it counts objects, confusion as `confusion`; where it regresses
-      factors, factors {name: score} as `factors.score_predictions`; with `regressor`,
-      factor_regression {name: score} as `factors.fit_and_score`. All of it fits into JSON.
+      among them. num_images; where it counts objects, confusion and count_shares as the functions;
+      where it regresses factors, factors {name: score} as `factors.score_predictions`; with
+      `regressor`, factor_regression {name: score} as `factors.fit_and_score`. All fits into JSON.
 
     Raises:
       UserError: if there are no factors to regress.
     """
 
     def select(info):
-        counts = info.get("counts", {})
-        counts = {f"count/{n}": counts[n] for n in ("true", "predicted") if n in counts}
+        counts = {f"count/{name}": value for name, value in info.get("counts", {}).items()}
         predictions = info.get("factor_regressor", {}).get("predictions", {})
         if not predictions and not (regressor and info["data"].get("factors")):
             return counts
@@ -81,6 +97,8 @@ def evaluate(model, dataset, num_images, seed, regressor=None):
     report = {**metrics.summarize(values, model.METRICS), "num_images": len(values["mse"])}
     if "count/true" in values:
         report["confusion"] = confusion(values["count/true"], values["count/predicted"])
+        counts = (values[f"count/{name}"] for name in ("true", "probs", "prior"))
+        report["count_shares"] = count_shares(*counts)
     if "latents" not in values:
         if regressor:
             raise UserError("factor_regression needs data with factors")
@@ -134,6 +152,10 @@ def format_report(report, names):
     lines = [format_table(rows)]
     for true, row in enumerate(report.get("confusion", [])):
         lines.append(f"{true} objects, taken for 0, 1, ...:" + "".join(f"{n:>8d}" for n in row))
+    for name, shares in report.get("count_shares", {}).items():
+        lines.append(
+            f"{f'share of 0, 1, ..., {name}:':<30}" + "".join(f"{s:>8.4f}" for s in shares)
+        )
     for key in ("factors", "factor_regression"):
         for factor, score in report.get(key, {}).items():
             lines.append(f"{key}/{factor:<24}{metrics.three_digits(score):>8}")

@@ -99,7 +99,10 @@ def create_learner(dataset, model, optimizer, strategy, batch_size, options):
         if options.resume_from:
             restore(options.resume_from, model=model, optimizer=optimizer, progress=progress)
         elif options.initial_weights:
-            restore(options.initial_weights, model=model)
+            may_lack = [f"model/{name}" for name in model.ADDED]
+            for key in restore(options.initial_weights, may_lack, model=model):
+                if is_chief(strategy):
+                    say(f"'{options.initial_weights}' lacks {key}, which starts as in a new model")
     except UserError as error:
         problem = error
     variables = [*model.variables, *optimizer.variables, progress.seed]

@@ -13,7 +13,7 @@ TILE = 0.8  # inches
 TRAVERSED = 6  # latents of the appearance
 TRAVERSAL_STEPS = 9
 TRAVERSAL_STDS = 2.0  # how far a traversal goes to either side, in the prior's standard deviations
-NUM_SAMPLES = 16
+NUM_SAMPLES = 16  # of each kind
 NUMBERS = {"color": "white", "fontsize": FONT_SIZE}
 
 
@@ -53,8 +53,9 @@ def figures(model, info):
         (
             "air_samples",
             samples_figure(model, info),
-            "Images of places and appearances from the prior, with as many objects as were found "
-            "in the scenes above: the prior itself expects hardly any.",
+            "Images of places and appearances from the prior: above with as many objects as were "
+            "found in the scenes, below with as many as the prior draws. Its probabilities of "
+            f"0, 1, ... objects are {_listed(info['counts']['prior'][0])}.",
         ),
     ]
 
@@ -128,13 +129,20 @@ def traversal_figure(model, info):
 
 
 def samples_figure(model, info):
-    """Draws from the prior, with the numbers of objects that were found in the scenes."""
-    counts = np.resize(info["counts"]["predicted"], NUM_SAMPLES)
-    pictures = model.sample(tf.constant(counts)).numpy()
-    figure, axes = tile_figure(2, NUM_SAMPLES // 2, TILE, label_width=0.05, top=0.1)
+    """Draws from the prior: two rows with counts that were found, two with counts of the prior."""
+    found = np.resize(info["counts"]["predicted"], NUM_SAMPLES)
+    pictures = model.sample(tf.concat([found, model.sample_counts(NUM_SAMPLES)], axis=0)).numpy()
+    figure, axes = tile_figure(4, NUM_SAMPLES // 2, TILE, top=0.1)
     for picture, ax in zip(pictures, axes.flat):
         show_img(picture, ax=ax)
+    label_row(axes[0, 0], "as found")
+    label_row(axes[2, 0], "prior")
     return figure
+
+
+def _listed(probs):
+    """Probabilities as text."""
+    return ", ".join(f"{p:.3g}" for p in probs)
 
 
 def _there(info):

@@ -48,6 +48,8 @@ class AIR(Model):
       place_prior_mean, place_prior_std: of (s, x, y), independent normal variables. s is the
         image's side by the window's.
       presence_prior: probability of one more object.
+      learned_presence_prior: whether that is learned by the ELBO, one for each step, from
+        presence_prior on. This is for a trained model, whose posterior counts already.
       estimator: of the gradient of presence, "exact" (`presence.exact_terms`) or "reinforce"
         (`presence.reinforce_terms`, as published, with a learned baseline).
       lstm_size, hidden_size: of all networks.
@@ -56,6 +58,8 @@ class AIR(Model):
 
     Attributes:
       num_steps: N.
+      prior_logits: of one more object at each step under the prior, [N]; a variable if it is
+        learned.
 
     Raises:
       UserError: if a name or a value is invalid.
@@ -69,6 +73,7 @@ class AIR(Model):
     }
     # The baseline's gradient would take all of a joint norm, and so slow the rest down.
     max_gradient_norm: float | None = None
+    ADDED: ClassVar[tuple[str, ...]] = ("prior_logits",)
     has_one_size = True
     fewest_components = 2
 
@@ -80,6 +85,7 @@ class AIR(Model):
         place_prior_mean: Sequence[float] = (3.0, 0.0, 0.0),
         place_prior_std: Sequence[float] = (0.2, 1.0, 1.0),
         presence_prior: float = 0.01,
+        learned_presence_prior: bool = False,
         estimator: str = "exact",
         lstm_size: int = 256,
         hidden_size: int = 200,
@@ -97,7 +103,10 @@ class AIR(Model):
         self.place_prior = tuple(
             tf.constant(value, tf.float32) for value in (place_prior_mean, place_prior_std)
         )
-        self.prior_logit = float(np.log(presence_prior) - np.log1p(-presence_prior))
+        prior_logit = np.log(presence_prior) - np.log1p(-presence_prior)
+        self.prior_logits = tf.fill([self.num_steps], tf.cast(prior_logit, tf.float32))
+        if learned_presence_prior:
+            self.prior_logits = tf.Variable(self.prior_logits, name="prior_logits")
         self.bound_draws = bound_draws
         # Presence logit, means of the place, its standard deviations before their softplus.
         start = [0.0, *place_prior_mean, *np.log(np.expm1(START_STD))]
@@ -232,7 +241,7 @@ class AIR(Model):
         where presence was drawn.
         """
         found = self.find_objects(image[:, 0, ..., 0], noise)
-        terms = (found["logits"], self.prior_logit, found["log_likelihoods"], found["kl"])
+        terms = (found["logits"], self.prior_logits, found["log_likelihoods"], found["kl"])
         drawn = {}
         if is_training and self.baseline is not None:
             present = presence.draw_present(found["logits"], tf.transpose(noise[..., -1]))
@@ -275,14 +284,16 @@ class AIR(Model):
         """The mean negative ELBO; with a baseline, the gradient that learns both is added.
 
         Returns:
-          (loss [], scalars): as in `Model`, with count/mean (expected), and loss/baseline (the root
-          of the baseline's mean squared error) where presence was drawn.
+          (loss [], scalars): as in `Model`, with count/mean (expected), count/prior (expected under
+          the prior), and loss/baseline (the root of the baseline's mean squared error) where
+          presence was drawn.
         """
         loss, scalars = super().loss(states)
         (state,) = states
         counts = tf.range(self.num_steps + 1, dtype=tf.float32)
         expected = tf.reduce_sum(state["count_probs"] * counts, axis=1)
         scalars["count/mean"] = tf.reduce_mean(expected)
+        scalars["count/prior"] = tf.reduce_sum(tf.exp(self.prior_log_probs()) * counts)
         if "score" in state:
             scalars["loss/baseline"] = tf.sqrt(tf.reduce_mean(state["baseline_error"]))
             # Their gradients are wanted, and their values mean nothing.
@@ -304,11 +315,14 @@ class AIR(Model):
         """Entries of `eval`'s info: counts and steps.
 
         Returns:
-          counts {probs q(n) [B, N + 1], predicted (the most probable) [B], true [B]};
+          counts {probs q(n) and prior p(n) [B, N + 1], predicted (the most probable) [B],
+            true [B]};
           steps: what `find_objects` returns.
         """
         (state,) = states
-        counts = {"probs": state["count_probs"], "predicted": state["count"]}
+        probs = state["count_probs"]
+        prior = tf.zeros_like(probs) + tf.exp(self.prior_log_probs())
+        counts = {"probs": probs, "prior": prior, "predicted": state["count"]}
         if "visibility" in data:
             counts["true"] = self._true_count(data)
         return {"counts": counts, "steps": state["steps"]}
@@ -325,6 +339,15 @@ class AIR(Model):
         if "loss/count_accuracy" in scalars:
             scalars["count/accuracy"] = scalars.pop("loss/count_accuracy")
         return loss, scalars, states
+
+    def prior_log_probs(self) -> tf.Tensor:
+        """Logarithms of the prior's p(0) .. p(N), [N + 1]."""
+        return presence.count_log_probs(tf.convert_to_tensor(self.prior_logits)[None])[0]
+
+    def sample_counts(self, num_scenes: int) -> tf.Tensor:
+        """Draws numbers of objects from the prior, int32 [num_scenes]."""
+        log_probs = self.prior_log_probs()[None]
+        return tf.random.categorical(log_probs, num_scenes, dtype=tf.int32)[0]
 
     def sample(self, counts: tf.Tensor) -> tf.Tensor:
         """Draws images of so many objects, their places and appearances from the prior.
@@ -369,7 +392,7 @@ class AIR(Model):
                 for name, prior in self.priors().items()
             )
             weights = presence.log_marginal_weights(
-                found["logits"], self.prior_logit, found["log_likelihoods"], log_ratios
+                found["logits"], self.prior_logits, found["log_likelihoods"], log_ratios
             )
             return tf.reshape(weights, [-1, BOUND_CHUNK])
 
@@ -391,8 +414,8 @@ class AIR(Model):
 
         A row of "overview" is a scene and its reconstruction with the attended windows, and the
         objects; two rows of "attention" are what each step attends to, and what it makes of it;
-        "samples" are 16 draws from the prior, with as many objects as the model counts in scenes of
-        the data.
+        "samples" are 16 draws from the prior, the first 8 with as many objects as the model counts
+        in scenes of the data, the others with as many as the prior draws.
         """
         image = tf.convert_to_tensor(data["image"])[:nr_images]
         info = self.eval({"image": image})
@@ -407,7 +430,7 @@ class AIR(Model):
         overview = tf.stack([summary_images.frame(tile) for tile in tiles], axis=1)
         attention = tf.stack([steps["attended"], steps["patches"]], axis=1)[..., None]
         attention = summary_images.frame(attention)  # [B, 2, N, h, w, 3]
-        samples = self.sample(tf.tile(counts, [16])[:16])
+        samples = self.sample(tf.concat([tf.tile(counts, [8])[:8], self.sample_counts(8)], axis=0))
         return {
             "overview": summary_images.grid(overview),
             "attention": summary_images.grid(tf.reshape(attention, [-1, *attention.shape[2:]])),

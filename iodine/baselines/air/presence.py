@@ -31,15 +31,24 @@ def at_least(log_probs):
     return tf.cumsum(tf.exp(log_probs), axis=1, reverse=True)
 
 
-def presence_kl(logits, prior_logit):
-    """KL divergence of each presence, given the ones before, from its prior, [B, N] in nats."""
-    prior_logit = tf.cast(prior_logit, logits.dtype)
-    on = tf.math.log_sigmoid(logits) - tf.math.log_sigmoid(prior_logit)
-    off = tf.math.log_sigmoid(-logits) - tf.math.log_sigmoid(-prior_logit)
+def presence_kl(logits, prior_logits):
+    """KL divergence of each presence, given the ones before, from its prior, [B, N] in nats.
+
+    Over scenes, with the posterior as it is, the sum of KL_i where step i is reached is the least
+    where the prior's p_i is Σ_b q_b(≥i) / Σ_b q_b(≥i-1): the prior's counts are then, on average,
+    the posterior's.
+
+    Args:
+      logits: of presence, [B, N].
+      prior_logits: of each presence under the prior, [N], or [] for all.
+    """
+    prior_logits = tf.cast(prior_logits, logits.dtype)
+    on = tf.math.log_sigmoid(logits) - tf.math.log_sigmoid(prior_logits)
+    off = tf.math.log_sigmoid(-logits) - tf.math.log_sigmoid(-prior_logits)
     return tf.sigmoid(logits) * on + tf.sigmoid(-logits) * off
 
 
-def exact_terms(logits, prior_logit, log_likelihoods, kl):
+def exact_terms(logits, prior_logits, log_likelihoods, kl):
     """The ELBO's terms, with the sum over counts carried out.
 
     Of draws z_1 .. z_N of places and appearances on the path on which every object is present, the
@@ -54,7 +63,7 @@ def exact_terms(logits, prior_logit, log_likelihoods, kl):
 
     Args:
       logits: of presence, [B, N].
-      prior_logit: of each presence under the prior, [].
+      prior_logits: of each presence under the prior, [N], or [] for all.
       log_likelihoods: log p(x | z_1..n) for n = 0 .. N, [B, N + 1].
       kl: KL_i, [B, N].
 
@@ -65,10 +74,10 @@ def exact_terms(logits, prior_logit, log_likelihoods, kl):
     log_probs = count_log_probs(logits)
     reached = at_least(log_probs)  # [B, N + 1]
     log_likelihood = tf.reduce_sum(tf.exp(log_probs) * log_likelihoods, axis=1)
-    return log_likelihood, reached[:, 1:] * kl + reached[:, :-1] * presence_kl(logits, prior_logit)
+    return log_likelihood, reached[:, 1:] * kl + reached[:, :-1] * presence_kl(logits, prior_logits)
 
 
-def log_marginal_weights(logits, prior_logit, log_likelihoods, log_ratios):
+def log_marginal_weights(logits, prior_logits, log_likelihoods, log_ratios):
     """Importance weights of draws z_1 .. z_N, with the sum over counts carried out.
 
     For draws from the path on which every object is present, the mean over draws of
@@ -80,14 +89,14 @@ def log_marginal_weights(logits, prior_logit, log_likelihoods, log_ratios):
 
     Args:
       logits: of presence, [B, N]; only their shape matters.
-      prior_logit: of each presence under the prior, [].
+      prior_logits: of each presence under the prior, [N], or [] for all.
       log_likelihoods: [B, N + 1].
       log_ratios: log p(z_i)/q(z_i), [B, N].
 
     Returns:
       log w, [B].
     """
-    log_prior = count_log_probs(tf.fill(tf.shape(logits), tf.cast(prior_logit, logits.dtype)))
+    log_prior = count_log_probs(tf.zeros_like(logits) + tf.cast(prior_logits, logits.dtype))
     reached = tf.cumsum(log_ratios, axis=1)
     ratios = tf.concat([tf.zeros_like(reached[:, :1]), reached], axis=1)
     return tf.reduce_logsumexp(log_prior + log_likelihoods + ratios, axis=1)
@@ -108,7 +117,7 @@ def draw_present(logits, noise):
     return tf.math.cumprod(tf.stop_gradient(drawn), axis=1)
 
 
-def reinforce_terms(logits, prior_logit, log_likelihoods, kl, present, baseline):
+def reinforce_terms(logits, prior_logits, log_likelihoods, kl, present, baseline):
     """As `exact_terms`, for one drawn count, and what adds the score function's gradient.
 
     The score of presence i is weighed by the cost that depends on it,
@@ -118,7 +127,7 @@ def reinforce_terms(logits, prior_logit, log_likelihoods, kl, present, baseline)
     less a baseline, and counts where step i is reached (Mnih and Gregor 2014).
 
     Args:
-      logits, prior_logit, log_likelihoods, kl: as for `exact_terms`.
+      logits, prior_logits, log_likelihoods, kl: as for `exact_terms`.
       present: what `draw_present` drew, [B, N].
       baseline: of each step's cost, [B, N].
 
@@ -129,7 +138,7 @@ def reinforce_terms(logits, prior_logit, log_likelihoods, kl, present, baseline)
     reached = tf.concat([tf.ones_like(present[:, :1]), present[:, :-1]], axis=1)
     count = tf.cast(tf.reduce_sum(present, axis=1), tf.int32)
     log_likelihood = tf.gather(log_likelihoods, count, batch_dims=1)
-    kl_of_presence = reached * presence_kl(logits, prior_logit)
+    kl_of_presence = reached * presence_kl(logits, prior_logits)
     kl = present * kl
     rest = tf.cumsum(kl, axis=1, reverse=True)
     rest += tf.cumsum(kl_of_presence, axis=1, reverse=True, exclusive=True)
