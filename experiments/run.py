@@ -50,7 +50,9 @@ class Run:
             )
         config = next(c for stage, c in self._stages if stage.number == record["stage"])
         for line in run.differences_from(record["config"], config):
-            raise UserError(f"'{self.directory}' holds {line}: choose another --out")
+            raise UserError(
+                f"'{self.directory}' holds another config, {line}: choose another --out"
+            )
         return step
 
     def train(self):

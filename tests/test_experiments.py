@@ -297,7 +297,7 @@ def test_a_run_is_trained_once_and_goes_on_where_it_was_stopped(out, capfd):
     assert longer.curves(["loss/total"])["loss/total"]["steps"] == [1, 2, 3]
     with pytest.raises(UserError, match="for 3 steps, more than 2"):
         lab(out).train({"short": {}})
-    with pytest.raises(UserError, match="holds another config .*n_z=5 .*choose another --out"):
+    with pytest.raises(UserError, match="holds another config, .*n_z=5 .*choose another --out"):
         lab(out, stop_after_steps=3, n_z=5).train({"short": {}})
 
 

@@ -195,6 +195,7 @@ def test_an_imported_checkpoint_remembers_its_stage_and_the_data_of_what_it_bega
     trained, tmp_path
 ):
     before = {"content": "of another file", "held_out": 3}
+    before |= {"min_num_objects": None, "max_num_objects": None}
     writer = checkpoints.CheckpointWriter(
         str(tmp_path / "before"), {"data": [before]}, v=tf.Variable(1.0)
     )

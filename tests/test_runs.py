@@ -129,8 +129,7 @@ def test_of_stages_those_are_told_that_differ():
     before = {"stages": [{"until": 5, "n_z": 2}, {"until": 8}]}
     now = {"stages": [{"until": 5, "n_z": 2}, {"until": 9}, {"until": 12}]}
     (line,) = runs.differences_from(before, now)
-    told = "stages.2.until=9 (was 8), stages.3.until=12 (was None)"
-    assert line == f"warning: the config differs from the checkpoint's: {told}"
+    assert line == "stages.2.until=9 (was 8), stages.3.until=12 (was None)"
 
 
 def test_scenes_that_a_model_was_trained_on_do_not_test_it(capsys, tmp_path):

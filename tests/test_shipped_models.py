@@ -60,7 +60,7 @@ def test_a_shipped_model_evaluates_to_its_figures(folder, tmp_path, monkeypatch)
     for name in {"ari", "ari_nobg", "mse", "count_accuracy", "elbo"} & figures.keys():
         mean, stderr = figures[name]["mean"], figures[name]["stderr"]
         assert measured[name]["mean"] == pytest.approx(mean, abs=2e-3)
-        assert whole[name]["mean"] == pytest.approx(mean, abs=5 * stderr)
+        assert whole[name]["mean"] == pytest.approx(mean, abs=max(5 * stderr, 0.1))
 
 
 @pytest.mark.parametrize("name", [name for name, source in SCENES.items() if source])

@@ -109,7 +109,7 @@ def _locked(directory):
 
 
 def differences_from(recorded, config):
-    """Lines about how a config differs from that of the checkpoint that a run resumes from.
+    """How a config differs from that of the checkpoint that a run resumes from, as lines of text.
 
     Args:
       recorded: config of the checkpoint's record, {} if it has none.
@@ -133,7 +133,7 @@ def differences_from(recorded, config):
     told = [f"{key}={now.get(key)} (was {before.get(key)})" for key in keys[:MAX_TOLD]]
     if len(keys) > MAX_TOLD:
         told.append(f"and {len(keys) - MAX_TOLD} more")
-    return ["warning: the config differs from the checkpoint's: " + ", ".join(told)] if keys else []
+    return [", ".join(told)] if keys else []
 
 
 def record_to_share(record):
@@ -213,7 +213,7 @@ def find_origin(stages, directory, go_on, seed):
         configs = {stage.number: config for stage, config in stages}
         config = configs.get(origin.stage, stages[-1][1])
         for line in differences_from(record["config"], config):
-            say(line, "stderr")
+            say(f"warning: the config differs from the checkpoint's: {line}", "stderr")
     return origin
 
 
