@@ -35,7 +35,7 @@ def _plans(c, data, factors, encoder_channels, mlp_size=512):
 def rnn_nem_shapes(c):
     """Three binary shapes, with a fully connected network.
 
-    6490 steps, 35 minutes of one core, gave a foreground ARI of 0.71, the mean of three seeds.
+    35 minutes of one core give a foreground ARI of 0.69, the mean of three seeds.
     """
     return _plans(c, shapes_data(c), SHAPE_FACTORS, [])
 
@@ -56,6 +56,6 @@ def rnn_nem_multi_dsprites(c):
 def rnn_nem_multi_dsprites_fast(c):
     """`rnn_nem_multi_dsprites` at 32×32, until slots hold sprites and not yet parts of them.
 
-    Ten minutes of one core give a foreground ARI of 0.65, the mean of three seeds.
+    15 minutes of one core give a foreground ARI of 0.66, the mean of three seeds.
     """
     return _plans(c, multi_dsprites_data(c), BINARY_FACTORS, [16, 32, 64], mlp_size=128)
