@@ -110,7 +110,9 @@ def reader_may_leave():
     try:
         yield
     except BaseException as error:
-        reason = _failure_of_stdout()
+        # What a full disk did not take is gone from the buffer: only another line tells.
+        is_of_a_stream = isinstance(error, OSError) and error.filename is None
+        reason = _failure_of_stdout("\n" if is_of_a_stream else "")
         if isinstance(error, BrokenPipeError):
             reason = error
         elif reason is None or not isinstance(error, OSError):
@@ -123,13 +125,14 @@ def reader_may_leave():
         sys.exit(f"error: cannot write to stdout: {reason.strerror}")
 
 
-def _failure_of_stdout():
-    """Flushes stdout; where that fails, lets all that is left vanish, and returns the error.
+def _failure_of_stdout(text=""):
+    """Writes text to stdout; where that fails, lets all that is left vanish, and returns the error.
 
     The interpreter would try again when it ends, and complain.
     """
     try:
         if sys.stdout is not None:
+            sys.stdout.write(text)
             sys.stdout.flush()
     except OSError as error:
         nowhere = os.open(os.devnull, os.O_WRONLY)
