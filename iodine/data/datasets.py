@@ -185,21 +185,22 @@ class MultiMNIST(SceneDataset):
         self.scene_format = _variant_format(multi_mnist, self.dataset_variant)
         self.how_to_get_it = _generate("multi_mnist", self.dataset_variant)
 
+    def _default_file(self, split):
+        """Returns (name of a split's default file, options of `generate` for it)."""
+        variant = self.dataset_variant
+        return f"multi_mnist_{variant}_{split}.tfrecords", {"variant": variant, "split": split}
+
     def _make_file(self):
         folder = default_files.folder()
-        paths = {
-            split: folder / f"multi_mnist_{self.dataset_variant}_{split}.tfrecords"
-            for split in self.num_scenes
-        }
-        if [Path(file) for file in files.expand(self.path)] != list(paths.values()):
+        default = [folder / self._default_file(split)[0] for split in self.num_scenes]
+        if [Path(file) for file in files.expand(self.path)] != default:
             super()._make_file()
-        for split, path in paths.items():
-            options = {"variant": self.dataset_variant, "split": split}
-            default_files.generate_file(path, "multi_mnist", self.num_scenes[split], **options)
+        for path, (split, count) in zip(default, self.num_scenes.items()):
+            _, options = self._default_file(split)
+            default_files.generate_file(path, "multi_mnist", count, **options)
 
     def generate_first(self, num_scenes):
-        file_name = f"multi_mnist_{self.dataset_variant}_test.tfrecords"
-        options = {"variant": self.dataset_variant, "split": "test"}
+        file_name, options = self._default_file("test")
         return default_files.generate_first(file_name, "multi_mnist", num_scenes, **options)
 
 
