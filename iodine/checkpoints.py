@@ -285,8 +285,14 @@ def restore(path, may_lack=(), **objects):
             _check_fits(path, found, wanted, objects)
             checkpoint.restore(name).expect_partial()
     except (tf.errors.OpError, RuntimeError) as error:
-        raise UserError(f"the checkpoint '{path}' cannot be read: {error}") from error
+        reason = _without_operations(error)
+        raise UserError(f"the checkpoint '{path}' cannot be read: {reason}") from error
     return lacking
+
+
+def _without_operations(error):
+    """Returns the text of an error without the names of TensorFlow's operations around it."""
+    return re.sub(r"^\{\{.*?\}\} | \[Op:\w+\]$", "", str(error))
 
 
 def _check_fits(path, found, variables, objects):
@@ -306,8 +312,8 @@ def _check_fits(path, found, variables, objects):
     absent = set(objects) - {key.split("/")[0] for key in found}
     if absent:
         raise UserError(
-            f"the checkpoint '{path}' holds no {' and no '.join(sorted(absent))}: it is for "
-            "`evaluate`, `visualize` and `initial_weights`, and cannot be resumed"
+            f"the checkpoint '{path}' holds no {' and no '.join(sorted(absent))}: it serves "
+            "`evaluate`, `visualize` and `initial_weights`, but not to resume or to export a run"
         )
     wanted = {
         key: variable.shape.as_list()
@@ -491,6 +497,7 @@ class CheckpointWriter:
         except (tf.errors.OpError, OSError) as error:
             self._remove_unfinished(step)
             raise UserError(
-                f"cannot write the checkpoint of step {step} to '{self.directory}': {error} "
+                f"cannot write the checkpoint of step {step} to '{self.directory}': "
+                f"{_without_operations(error)} "
                 f"(last good checkpoint: {self.latest})"
             ) from error

@@ -74,6 +74,13 @@ def one_of(value, known, what):
     return value
 
 
+def truth(value, what):
+    """Returns a value; raises a `UserError` unless it is True or False."""
+    if not isinstance(value, bool):
+        raise UserError(f"{what} is {value!r}, use True or False")
+    return value
+
+
 def instance_of(value, kind, what):
     """Returns a value; raises a `UserError` unless it is a `kind`."""
     if not isinstance(value, kind):

@@ -117,6 +117,7 @@ MISTAKES = {
         ["iter_loss_weight", "num_iters + 1 = 3"],
     ),
     "KL weight": (tiny.arguments(model__kl_weight=-0.5), ["kl_weight is -0.5", "0 or more"]),
+    "truth": (tiny.arguments(model__rematerialize="x"), ["rematerialize is 'x'", "True or False"]),
     "KL weight in words": (
         tiny.arguments(model__kl_weight="half"),
         ["model.kl_weight", "float", "'half'"],

@@ -84,6 +84,8 @@ def test_a_path_that_cannot_be_written_is_refused_before_the_work(tmp_path):
         result_files.check_result_path(str(tmp_path))
     with pytest.raises(UserError, match="the directory of out=.* does not exist"):
         result_files.check_result_path(str(tmp_path / "nowhere" / "a.json"))
+    with pytest.raises(UserError, match="cannot write '/proc/a.html': "):
+        result_files.check_result_path("/proc/a.html")
     result_files.check_result_path("/dev/null")
     result_files.check_result_path("figures.json")
 

@@ -104,6 +104,13 @@ def test_an_image_file_named_as_the_file_of_all_slots_is_numbered():
     ]
 
 
+def test_long_names_leave_room_for_their_endings(tmp_path):
+    long = "ä" * 125 + ".png"  # 254 bytes of the 255 that a file system takes
+    first, second = segment.output_names([f"a/{long}", f"b/{long}"])
+    assert (first, second) == ("ä" * 115, "ä" * 115 + "-2")
+    (tmp_path / f"{second}_labels.png").touch()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [({"out": "x"}, "say which images: image="), ({"image": "."}, "say where to write: out=")],

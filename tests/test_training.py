@@ -400,7 +400,7 @@ def test_a_failed_write_leaves_the_checkpoint_before_it_usable(tmp_path):
     (tmp_path / "ckpt-2.index").mkdir()
     (tmp_path / "ckpt-2.index" / "x").touch()
     variable.assign(2.0)
-    with pytest.raises(UserError, match="last good checkpoint: .*ckpt-1"):
+    with pytest.raises(UserError, match=f"to '{tmp_path}': /.*last good checkpoint: .*ckpt-1"):
         writer.save(2)
     assert tf.train.latest_checkpoint(str(tmp_path)) == first
     assert not list(tmp_path.glob("*_temp"))

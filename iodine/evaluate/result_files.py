@@ -17,12 +17,19 @@ def check_result_path(path):
     """Refuses a path that no file can be written to, before the work whose results it is for.
 
     Raises:
-      UserError: if it is a directory, or in a directory that does not exist.
+      UserError: if it is a directory, or in a directory that does not exist or takes no new file.
     """
     if os.path.isdir(path):
         raise UserError(f"out={path} is a directory: name a file in it, out={path}/figures.json")
-    if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+    directory = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(directory):
         raise UserError(f"the directory of out={path} does not exist")
+    try:
+        if not os.path.exists(path):
+            with tempfile.NamedTemporaryFile(dir=directory, suffix=os.path.basename(path)):
+                pass
+    except OSError as error:
+        raise UserError(f"cannot write '{path}': {error.strerror or error}") from error
 
 
 def write_json(path, results):

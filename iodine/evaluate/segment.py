@@ -16,6 +16,7 @@ from iodine.figures.report import Report
 from multi_object_datasets.image_files import image_paths
 
 NUM_SHOWN = 16  # image files in the report
+MAX_BYTES = 230  # of a name, which leaves room for endings in the 255 of most file systems
 ALL_SLOTS = "slots"  # name of the file with the latents of all image files
 LATENTS = ("z_mean", "z_std")  # those that a model has
 
@@ -34,11 +35,13 @@ def last_iteration(info):
 def output_names(paths):
     """Names for what is written of image files: theirs without suffix, numbered if two are alike.
 
-    Capitals make no difference, as on some file systems.
+    Capitals make no difference, as on some file systems. A name is cut where its file's would be
+    too long for the file system.
     """
     names, taken = [], {ALL_SLOTS}
     for path in paths:
         stem = os.path.splitext(os.path.basename(path))[0]
+        stem = os.fsdecode(os.fsencode(stem)[:MAX_BYTES])
         name, number = stem, 1
         while name.lower() in taken:
             number += 1

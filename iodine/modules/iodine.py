@@ -111,9 +111,9 @@ class IODINE(Model):
         self.latent_dist = latent_dist
         self.output_dist = output_dist
         self.num_iters = errors.size(num_iters, "num_iters")
-        self.sequential = sequential
+        self.sequential = errors.truth(sequential, "sequential")
         self.num_frames = self.num_iters + 1 if sequential else 1
-        self.rematerialize = rematerialize
+        self.rematerialize = errors.truth(rematerialize, "rematerialize")
         self.kl_weight = errors.number(kl_weight, "kl_weight", lambda w: w >= 0, "of 0 or more")
         self.refinement_batch_size = refinement_batch_size
         self.iter_loss_weights = iter_loss_weights(iter_loss_weight, self.num_iters + 1)
