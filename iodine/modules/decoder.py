@@ -35,4 +35,5 @@ class ComponentDecoder(snt.Module):
         z = tf.reshape(z, [-1, n_z + 1])  # [B * K, Z + 1]
         pixels = self.pixel_decoder(z, (height, width, 1 + num_params))
         pixels = tf.reshape(pixels, [-1, num_components, height, width, 1 + num_params])
-        return pixels[..., 1:], pixels[..., :1]
+        mask_logits, components = tf.split(pixels, [1, num_params], axis=-1)
+        return components, mask_logits

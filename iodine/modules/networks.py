@@ -178,7 +178,9 @@ class ConvNet2D(snt.Module):
           UserError: if the last layer's output is smaller than that.
         """
         for i, (layer, (height, width)) in enumerate(zip(self.layers, sizes)):
-            x = layer(*inputs)[:, :height, :width]
+            x = layer(*inputs)
+            if x.shape[1:3] != (height, width):  # The gradient of a needless cut takes time.
+                x = x[:, :height, :width]
             if x.shape[1] is None:  # of Sonnet's transposed convolutions, where N is unknown
                 x = tf.ensure_shape(x, [None, height, width, None])
             x = self.activate(x, i)
