@@ -121,8 +121,8 @@ STAGES = [
     {"until": 7000, **SMALL, "num_iters": 4},
     {"until": 9000, **SMALL, "num_iters": 8},
     {"until": 10000, "num_iters": 8, "image_dim": [32, 32], "pixel_scale": 0.1, "kl_weight": 0.2},
-    {"until": 13000, "num_iters": 8, "image_dim": [32, 32], "kl_weight": 0.2},
-    {"until": 14500, "num_iters": 8},
+    {"until": 12000, "num_iters": 8, "image_dim": [32, 32], "kl_weight": 0.2},
+    {"until": 13200, "num_iters": 8},
 ]
 
 
