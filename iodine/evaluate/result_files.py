@@ -21,13 +21,11 @@ def check_result_path(path):
     """
     if os.path.isdir(path):
         raise UserError(f"out={path} is a directory: name a file in it, out={path}/figures.json")
-    directory = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(directory):
+    if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
         raise UserError(f"the directory of out={path} does not exist")
     try:
         if not os.path.exists(path):
-            with tempfile.NamedTemporaryFile(dir=directory, suffix=os.path.basename(path)):
-                pass
+            _new_file_beside(path).close()
     except OSError as error:
         raise UserError(f"cannot write '{path}': {error.strerror or error}") from error
 
@@ -88,7 +86,7 @@ def write_text(path, text):
             with open(path, "w", encoding="utf-8") as file:
                 file.write(text)
         else:
-            _replace(os.path.realpath(path), text)
+            _replace(path, text)
     except OSError as error:
         raise UserError(f"cannot write '{path}': {error.strerror or error}") from error
 
@@ -102,11 +100,17 @@ def _stream_of(status):
     return None
 
 
+def _new_file_beside(path, delete=True):
+    """Opens the file in which a result is gathered before it takes the place of a path."""
+    folder, name = os.path.split(os.path.realpath(path))
+    options = {"dir": folder, "prefix": f".{name}.", "encoding": "utf-8", "delete": delete}
+    return tempfile.NamedTemporaryFile("w", **options)
+
+
 def _replace(path, text):
     """Puts a new regular file in the place of a path, with the permissions of the old one."""
-    folder, name = os.path.split(path)
-    options = {"dir": folder, "prefix": f".{name}.", "encoding": "utf-8", "delete": False}
-    with tempfile.NamedTemporaryFile("w", **options) as file:
+    path = os.path.realpath(path)
+    with _new_file_beside(path, delete=False) as file:
         try:
             file.write(text)
             files.sync(file)
