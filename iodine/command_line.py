@@ -38,18 +38,27 @@ class CommandLineExperiment(Experiment):
 
     Called from Python, `run` raises as usual.
 
+    Args:
+      name: of the experiment and of the program.
+      doc: what `--help` says of it.
+
     Attributes:
       stages: list of (`Stage`, its config) of the run under way.
     """
 
-    def __init__(self, name):
+    def __init__(self, name, doc):
         super().__init__(name, save_git_info=_git_can_be_asked())
+        self.doc = doc  # Sacred would take this module's.
         self.logger = create_basic_stream_logger()
         # Plans have been checked; Sacred would report them entry by entry. Observers are a choice.
         hushed = ("Added new config entry", "Changed type of config entry", "No observers have")
         self.logger.addFilter(lambda record: not record.getMessage().startswith(hushed))
         self.named_configs |= NAMED_CONFIGS
         self.stages = []
+
+    def get_usage(self, program_name=None):
+        # Sacred shows the path from `base_dir` to the program.
+        return super().get_usage(program_name or os.path.join(self.base_dir, self.path))
 
     def _create_run(
         self, command_name=None, config_updates=None, named_configs=(), *args, **kwargs

@@ -87,8 +87,8 @@ def open_model(
         checkpoint of a named config.
       for_testing: whether the data's held-out scenes are to test the model.
       num_scenes: number of held-out scenes that are wanted, 0 if none is looked at. A shipped model
-        whose data file is not there has some beside it; more are generated, if they can be. None
-        takes those beside it, whatever their number.
+        whose data file is not there has some beside it; more are generated, if the data set
+        makes its file on first use. None takes those beside it, whatever their number.
       fallback: named config of a checkpoint that does not remember its own, as converted ones.
 
     Returns:
@@ -148,20 +148,21 @@ def _held_out_scenes(path, config, record, dataset, num_scenes):
 
     Returns:
       {argument of the data set: value}, of the scenes beside the model, or of a small file that is
-      generated if these are too few. None where the data's own file is there or cannot be
-      generated, or the user names a file.
+      generated if these are too few and can be. None where the data's own file is there, or the
+      user names a file.
     """
     trained_on = record.get("config", {}).get("data", {}).get("path")
     scenes = shipped_models.scenes_beside(path)
     if scenes is None or config["data"]["path"] != trained_on or _is_there(dataset.path):
         return None
-    count = shipped_models.num_scenes(scenes)
+    count, for_more = shipped_models.num_scenes(scenes), ""
     if num_scenes is not None and num_scenes > count:
-        count = min(num_scenes, dataset.held_out)
-        scenes = dataset.generate_first(count)
-        return scenes and {"path": scenes, "held_out": count}
+        wanted = min(num_scenes, dataset.held_out)
+        if generated := dataset.generate_first(wanted):
+            return {"path": generated, "held_out": wanted}
+        for_more = f" (for more, {dataset.how_to_get_it})"
     own = " and ".join(files.expand(dataset.path))
-    print(f"no {own} yet: using the {count} held-out scenes in {scenes}", file=sys.stderr)
+    print(f"no {own} yet: using the {count} held-out scenes in {scenes}{for_more}", file=sys.stderr)
     cache = tempfile.mkdtemp(prefix="iodine-")  # The package's folder is not for writing.
     atexit.register(shutil.rmtree, cache, ignore_errors=True)
     return {"path": scenes, "cache": cache, "held_out": count}

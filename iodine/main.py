@@ -27,7 +27,7 @@ SETTINGS.CONFIG.READ_ONLY_CONFIG = False
 # Sacred shows what any library logs; TensorFlow's notes at every checkpoint say nothing to users.
 logging.getLogger("absl").setLevel(logging.WARNING)
 
-ex = CommandLineExperiment("iodine")
+ex = CommandLineExperiment("iodine", __doc__)
 
 
 @ex.main

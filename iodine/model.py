@@ -258,10 +258,15 @@ class Model(snt.Module, metaclass=Documented):
         """The image of data that `infer` takes, once its variables are there.
 
         Raises:
-          UserError: if the data has a wrong number of frames, or images of a size that the model
-            was not made for.
+          UserError: if the images have another type or number of axes, a wrong number of frames, or
+            a size that the model was not made for.
         """
         image = tf.convert_to_tensor(data["image"])
+        if image.dtype != tf.float32 or image.shape.rank != 5:
+            raise errors.UserError(
+                f"the image is {image.dtype.name} {image.shape.as_list()}, "
+                "float32 [B, frames, H, W, C] from 0 to 1 is wanted"
+            )
         if image.shape[1] != self.num_frames:
             wanted = "one" if self.num_frames == 1 else self.num_frames
             raise errors.UserError(
@@ -280,6 +285,15 @@ class Model(snt.Module, metaclass=Documented):
         """Data as described above of images in any form that leaves no doubt."""
         return as_data(data, self.image_shape[-1] if self.image_shape else None)
 
+    def _as_slots(self, z):
+        """Slots in any floating-point type as float32 [B, K, Z]; raises UserError for others."""
+        z = tf.cast(tf.convert_to_tensor(z), tf.float32)
+        if z.shape.rank != 3 or z.shape[-1] != self.n_z:
+            raise errors.UserError(
+                f"slots are [B, K, {self.n_z}] for {type(self).__name__}, not {z.shape.as_list()}"
+            )
+        return z
+
     def encode(self, data: Data, noise: tf.Tensor | None = None) -> list[State]:
         """Infers the slots of scenes.
 
@@ -287,7 +301,8 @@ class Model(snt.Module, metaclass=Documented):
           data: as in `Model`, or an image in any form that `iodine.data.images.as_data` takes; the
             image alone counts. B may be unknown in a `tf.function`.
           noise: standard-normal draws of `noise_shape(B)`. They are drawn anew if None, so that two
-            calls differ; zeros stand for the means of what is inferred.
+            calls differ. Zeros stand for the means of what is inferred; slots that start alike, as
+            IODINE's, then stay alike.
 
         Returns:
           The states that inference passed through, as `infer` describes them. The last one is the

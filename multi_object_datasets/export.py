@@ -19,6 +19,7 @@ import numpy as np
 from multi_object_datasets import files, formats, hdf5
 from multi_object_datasets.arguments import Parser, open_closed_streams
 from multi_object_datasets.errors import DatasetError
+from multi_object_datasets.scene_format import HELD_OUT
 
 KINDS = ("hdf5", "npz")
 _BLOCK = 64  # Scenes written at a time.
@@ -93,7 +94,7 @@ class _NPZWriter:
                     shutil.copyfileobj(file, target)
 
 
-def export(path, kind, out, held_out=320):
+def export(path, kind, out, held_out=HELD_OUT):
     """Writes the scenes of a file in another format.
 
     Args:
@@ -166,7 +167,11 @@ def main(argv=None):
     parser.add_argument("--to", required=True, metavar="|".join(KINDS), dest="kind")
     parser.add_argument("--out", required=True, metavar="FILE")
     parser.add_argument(
-        "--held-out", type=int, default=320, metavar="N", help="first scenes, for test (320)"
+        "--held-out",
+        type=int,
+        default=HELD_OUT,
+        metavar="N",
+        help=f"first scenes, for test ({HELD_OUT})",
     )
     try:
         arguments = parser.parse_args(argv)

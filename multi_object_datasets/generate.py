@@ -7,6 +7,7 @@ its finished parts in FILE.parts and continues from them; FILE itself appears on
 With --shard I/N each of N machines draws a part of the whole, FILE-I-of-N.
 """
 
+import argparse
 import contextlib
 import gzip
 import json
@@ -210,8 +211,11 @@ def generate(
 
 def _shard(text):
     """Returns (I, N) of the text I/N."""
-    index, count = text.split("/")
-    return int(index), int(count)
+    try:
+        index, count = map(int, text.split("/"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"I/N is wanted, such as 0/4, not {text}") from None
+    return index, count
 
 
 def main(argv=None):

@@ -8,13 +8,20 @@ Multi-dSprites, 115 kB for CLEVR at 128x128. Masks that overlap or are soft are 
 
 The cache is bound to the size, the modification time and a hash of both ends of FILE (the end of a
 GZIP file holds the checksum of its content). One that no longer fits its file, or is found damaged
-on opening or with --verify, is made anew.
+on opening or with --verify, is made anew. FILE may also be a folder of images, with --image-dim.
 """
 
 import pathlib
 import sys
 
-from multi_object_datasets import clevr_with_masks, files, formats, image_ops, packed_scenes
+from multi_object_datasets import (
+    clevr_with_masks,
+    files,
+    formats,
+    image_folder,
+    image_ops,
+    packed_scenes,
+)
 from multi_object_datasets.arguments import Parser, open_closed_streams
 from multi_object_datasets.errors import DatasetError
 from multi_object_datasets.scene_file import SceneFile
@@ -101,13 +108,19 @@ def main(arguments=None):
         prog="python -m multi_object_datasets.pack",
         description="Pack files of scenes for fast reading. Training does so on first use.",
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="file of scenes of any data set")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="file of scenes of any data set, or folder of images",
+    )
     parser.add_argument(
         "--image-dim",
         nargs=2,
         type=int,
         metavar=("HEIGHT", "WIDTH"),
-        help="size after resizing (default: 128 128 for CLEVR, else as in the file)",
+        help="size after resizing (default: 128 128 for CLEVR, else as in the file; a folder of "
+        "images has none)",
     )
     parser.add_argument(
         "--crop-region",
@@ -123,7 +136,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     for file in options.files:
         try:
-            packed = open_scenes(_scene_file(file, options), options.cache, options.verify)
+            packed = open_scenes(_source(file, options), options.cache, options.verify)
         except DatasetError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
@@ -134,22 +147,28 @@ def main(arguments=None):
     return 0
 
 
-def _scene_file(path, options):
-    """Returns the SceneFile that the options ask for, with its data set's usual crop and size."""
-    scene_format = formats.recognise(path)
-    image_dim, crop_region = scene_format.features["image"].shape[-3:-1], None
-    if scene_format == clevr_with_masks.SCENE_FORMAT:
-        image_dim, crop_region = (
-            clevr_with_masks.USUAL_IMAGE_DIM,
-            clevr_with_masks.USUAL_CROP_REGION,
-        )
+def _source(path, options):
+    """Returns what to pack as the options ask for, with its data set's usual crop and size."""
+    image_dim = crop_region = None
+    is_folder = pathlib.Path(path).expanduser().is_dir()
+    if not is_folder:
+        scene_format = formats.recognise(path)
+        image_dim = scene_format.features["image"].shape[-3:-1]
+        if scene_format == clevr_with_masks.SCENE_FORMAT:
+            image_dim = clevr_with_masks.USUAL_IMAGE_DIM
+            crop_region = clevr_with_masks.USUAL_CROP_REGION
     if options.image_dim:
-        image_dim = options.image_dim
+        image_dim = tuple(options.image_dim)
+    if image_dim is None:
+        raise DatasetError(f"{path} is a folder of images: give their size by --image-dim H W")
     if min(image_dim) < 1:
         raise DatasetError(f"--image-dim must be at least 1 1, not {image_dim[0]} {image_dim[1]}")
     if options.crop_region:
         top, bottom, left, right = options.crop_region
         crop_region = ((top, bottom), (left, right))
+    if is_folder:
+        (path,) = files.expand(path)
+        return image_folder.ImageFolder(path, image_dim, crop_region)
     return SceneFile(path, scene_format, tuple(image_dim), crop_region)
 
 

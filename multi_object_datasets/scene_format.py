@@ -11,6 +11,10 @@ import numpy as np
 from multi_object_datasets import records
 from multi_object_datasets.errors import DatasetError
 
+# First scenes of a file that are for testing, unless one says otherwise: as many as the paper
+# evaluates on.
+HELD_OUT = 320
+
 
 class Feature(NamedTuple):
     """One feature of a scene.

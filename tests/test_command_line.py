@@ -49,6 +49,12 @@ def test_print_config_shows_what_overrides_change(capsys):
     assert len(re.findall(r"(?<!_)batch_size = 3\b", stdout)) == 1
 
 
+def test_help_names_the_program_and_what_it_does(capsys):
+    code, stdout, _ = run(capsys, "--help")
+    assert not code and "  iodine [(with UPDATE...)]" in stdout and "../" not in stdout
+    assert "The command line: `python -m iodine.main [COMMAND] with CONFIG key=value" in stdout
+
+
 def test_later_words_win_over_the_named_config():
     config = main.get_config("clevr6", {"num_components": 11, "data.max_num_objects": 10})
     assert config["model"]["num_components"] == 11

@@ -333,7 +333,7 @@ def test_wrong_requests_and_files_are_one_clear_error(tmp_path):
     with pytest.raises(UserError, match="no subset 'valid', only train, summary, test"):
         datasets.Tetrominoes(path, 1, [35, 35])("valid")
     with pytest.raises(UserError, match="set data.held_out"):
-        datasets.Tetrominoes(path, 1, [35, 35])("test")
+        datasets.Tetrominoes(path, 1, [35, 35], held_out=0)("test")
     with pytest.raises(DatasetError, match="record 0: crop_region rows 0:40, .* of 35x35"):
         datasets.Tetrominoes(path, 1, [35, 35], crop_region=[[0, 40], [0, 40]])("train")
     with pytest.raises(DatasetError, match="record 0: not a scene of shapes .it is a scene"):

@@ -211,7 +211,7 @@ def test_the_command_exports_and_refuses_in_one_line(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["new", "scenes"]
 
 
-def test_generating_reading_and_exporting_need_numpy_and_pillow_alone(tmp_path):
+def test_generating_reading_and_exporting_need_neither_tensorflow_nor_scipy(tmp_path):
     program = """
 import sys
 

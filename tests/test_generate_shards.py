@@ -61,4 +61,4 @@ def test_shards_that_make_no_sense_are_named(tmp_path, shard, message):
 def test_a_shard_is_written_as_two_numbers(tmp_path):
     words = ["shapes", "--num-scenes", 7, "--out", tmp_path / "scenes", "--shard"]
     for text in ("1", "a/2", "1/2/3"):
-        assert_refused([*words, text], "--shard", text)
+        assert_refused([*words, text], "--shard: I/N is wanted", text)

@@ -167,7 +167,7 @@ def grey_values(dataset, subset):
 
 
 def test_images_stay_on_their_side_whatever_files_come_and_go(tmp_path, capfd):
-    options = {"batch_size": 4, "image_dim": [4, 4], "held_out": 320}
+    options = {"batch_size": 4, "image_dim": [4, 4]}  # A tenth is held out.
     save_numbered(tmp_path, range(0, 200))
     dataset = datasets.ImageFolder(tmp_path, **options)
     test, train = grey_values(dataset, "test"), grey_values(dataset, "train")
@@ -186,6 +186,8 @@ def test_images_stay_on_their_side_whatever_files_come_and_go(tmp_path, capfd):
     assert grey_values(later, "test") & set(range(200)) == test - gone
     assert grey_values(later, "train") & set(range(200)) == train - gone
     assert check_never_trained_on([trained], later) is None
+    counted = datasets.ImageFolder(tmp_path, **options, held_out=320)  # A number is a tenth too.
+    assert grey_values(counted, "test") == grey_values(later, "test")
     larger = datasets.ImageFolder(tmp_path, **{**options, "held_out": 0.5})
     assert test - gone < grey_values(larger, "test")  # A larger share takes more, and the same.
     assert check_never_trained_on([larger.provenance()], later) is None

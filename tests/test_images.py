@@ -43,6 +43,10 @@ def test_a_grey_image_needs_no_channel_and_is_repeated_where_colours_are_due():
     assert as_data(grey, num_channels=1)["image"].shape == [1, 1, 2, 2, 1]
 
 
+def test_all_five_axes_leave_no_doubt_of_any_number_of_channels():
+    assert as_data(np.zeros([2, 1, 4, 5, 4]))["image"].shape == [2, 1, 4, 5, 4]
+
+
 def test_floats_of_the_right_form_are_the_very_same_and_all_else_is_kept():
     mask = object()
     found = as_data({"image": tf.constant(WANTED), "mask": mask}, num_channels=3)
@@ -58,6 +62,7 @@ def test_floats_of_the_right_form_are_the_very_same_and_all_else_is_kept():
         (PIXELS.astype(int), "the image is int64: an image is"),
         (PIXELS > 5, "the image is bool: an image is"),
         (np.moveaxis(PIXELS, -1, 1), r"the image is \[2, 3, 4, 5\]: an image is"),
+        (np.zeros([2, 4, 5, 2]), r"the image is \[2, 4, 5, 2\]: an image is"),
         (np.zeros([4, 5, 4]), r"the image is \[4, 5, 4\]: an image is"),
         (np.zeros([3]), r"the image is \[3\]: an image is"),
         ("photo.png", "the image is string: an image is"),

@@ -11,6 +11,7 @@ import pytest
 import iodine
 from iodine import checkpoints
 from iodine.errors import UserError
+from iodine.evaluate.prediction import held_out_scenes
 from iodine.loading import open_model
 from multi_object_datasets import formats
 from multi_object_datasets.generate import generate
@@ -234,6 +235,19 @@ def test_more_held_out_scenes_than_lie_beside_a_model_are_generated_alone(
     first = [scene["image"] for scene in formats.read_scenes(beside)]
     for scene, image in zip(formats.read_scenes(path), first):
         np.testing.assert_array_equal(scene["image"], image)
+
+
+@pytest.mark.parametrize("name, count", [("clevr6_fast", 32), ("objects_room_fast", 16)])
+def test_scenes_that_need_a_renderer_are_those_beside_the_model_however_many_are_wanted(
+    name, count, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("IODINE_DATA", raising=False)
+    dataset = open_model(name, for_testing=True, num_scenes=320).dataset
+    assert held_out_scenes(dataset, 320) == count
+    using, only = capsys.readouterr().err.splitlines()
+    assert f"using the {count} held-out scenes in " in using and "(for more, generate it" in using
+    assert only.startswith(f"only {count} scenes are held out: taking these, not eval_images=320")
 
 
 def test_a_model_of_ones_own_has_no_scenes_beside_it(trained):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from iodine.errors import UserError
 from iodine.main import build, build_parts, get_config, load_model
 from iodine.train import devices
 from iodine.train.learner import Learner, Progress
@@ -201,6 +202,26 @@ def test_help_shows_what_a_method_takes_and_gives(parts, method):
         title, *text = pydoc.plain(pydoc.render_doc(getattr(owner, method))).splitlines()[2:]
         assert title.startswith((f"{method}({argument}:", f"{method}(self, {argument}:"))
         assert text
+
+
+def test_slots_of_any_floats_are_decoded_and_other_shapes_refused(parts):
+    model, _, _ = parts
+    if not hasattr(model, "decode"):
+        return
+    z = np.random.default_rng(0).normal(size=[2, model.num_components, model.n_z])
+    recons = model.decode(tf.constant(z, tf.float32))["recons"]
+    np.testing.assert_array_equal(model.decode(z)["recons"], recons)
+    for wrong in (z[0], z[..., 1:]):
+        with pytest.raises(UserError, match=rf"slots are \[B, K, {model.n_z}\] for .*, not \["):
+            model.decode(wrong)
+
+
+def test_a_loss_of_images_in_another_form_is_refused(parts):
+    model, _, data = parts
+    image = data["image"][:, 0]
+    for wrong, said in ((image, "float32"), (np.uint8(image), "uint8")):
+        with pytest.raises(UserError, match=f"the image is {said} .*, float32 .B, frames, H, W, C"):
+            model({"image": wrong})
 
 
 def test_a_model_is_built_with_the_background_of_its_data():

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from iodine.data import datasets
 from multi_object_datasets import (
@@ -290,3 +291,17 @@ def test_the_command_refuses_senseless_options_in_one_line(tmp_path, capsys, opt
     assert pack.main([source.path, *options]) == 1
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("error: ") and message in line
+
+
+def test_a_folder_of_images_is_packed_as_training_packs_it(tmp_path, capsys):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    Image.fromarray(np.full([9, 12, 3], 51, np.uint8)).save(folder / "a.png")
+    assert pack.main([str(folder)]) == 1
+    message = f"error: {folder} is a folder of images: give their size by --image-dim H W\n"
+    assert capsys.readouterr().err == message
+    assert pack.main([str(folder), "--image-dim", "8", "8"]) == 0
+    assert "mine.8x8.packed: 1 scenes" in capsys.readouterr().out
+    (batch,) = datasets.ImageFolder(folder, 1, [8, 8])("summary").take(1)
+    np.testing.assert_allclose(batch["image"], 0.2)
+    assert "packing" not in capsys.readouterr().err

@@ -122,7 +122,7 @@ class MONet(Model):
           Dict of components [B, K, H, W, C], pred_mask_logits and pred_mask [B, K, H, W, 1], and
           recons [B, 1, H, W, C].
         """
-        components, logits = self._decode(z, image_shape or self.image_shape)
+        components, logits = self._decode(self._as_slots(z), image_shape or self.image_shape)
         return _outputs(components, tf.nn.log_softmax(logits, axis=1))
 
     def sample_prior(self, num_scenes: int, image_shape: Sequence[int] | None = None) -> State:

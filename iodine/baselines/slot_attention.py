@@ -254,6 +254,7 @@ class SlotAttentionAutoEncoder(Model):
           recons Σ_k mask_k·component_k [B, 1, H, W, C].
         """
         height, width, channels = image_shape or self.image_shape
+        z = self._as_slots(z)
         with self.networks_precision():
             pixels = self.decoder(tf.reshape(z, [-1, self.n_z]), (height, width, channels + 1))
         pixels = tf.reshape(pixels, [-1, self.num_components, height, width, channels + 1])

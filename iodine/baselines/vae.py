@@ -84,7 +84,7 @@ class VAE(Model):
           Dict of recons and components, which are the same here, [B, 1, H, W, C], and pred_mask and
           pred_mask_logits [B, 1, H, W, 1], which are 1 and 0 everywhere.
         """
-        return self._decode(tf.convert_to_tensor(z), image_shape or self.image_shape)[1]
+        return self._decode(self._as_slots(z), image_shape or self.image_shape)[1]
 
     def _decode(self, z, image_shape):
         """(parameters of the pixels [B, 1, H, W, Cp], what `decode` returns)."""

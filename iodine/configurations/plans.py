@@ -15,7 +15,6 @@ def data_plan(c, constructor, file_name, **options):
         "path": f"multi_object_datasets/{file_name}",
         "batch_size": c.batch_size,
         "image_dim": c.image_dim,
-        "held_out": 320,  # as many scenes as the paper evaluates on
         "saturation": c.saturation,
         "background": c.background,
         **options,

@@ -23,7 +23,7 @@ from multi_object_datasets import (
     tetrominoes,
 )
 
-# Of a folder's images, held out unless `data.held_out` is a share itself.
+# Of a folder's images, held out unless `data.held_out` is another share.
 HELD_OUT_SHARE = 0.1
 
 
@@ -243,9 +243,11 @@ class ImageFolder(SceneDataset):
 
     An image is held out for testing if a hash of its file's content says so, whatever other files
     there are, so that none ever changes sides as files come and go. Therefore `held_out` is a
-    share, from 0 to 1; any number of images that a config may give instead stands for a tenth. A
-    folder of which the hash leaves nothing on one of the sides serves both.
+    share, from 0 to 1; a number of images instead stands for a tenth. A folder of which the hash
+    leaves nothing on one of the sides serves both.
     """
+
+    held_out: float = HELD_OUT_SHARE
 
     how_to_get_it = "make a folder of PNG or JPEG files"
 

@@ -7,7 +7,10 @@ import tensorflow as tf
 
 from iodine.errors import UserError
 
-WANTED = "an image is [B, frames, H, W, C], uint8 or floats from 0 to 1, C being 1 or 3"
+WANTED = (
+    "an image is [B, frames, H, W, C], [B, H, W, C], [H, W, C] or [H, W], uint8 or floats from "
+    "0 to 1, C being 1 or 3"
+)
 SLACK = 0.01  # beyond 0 and 1, as resizing makes it
 
 
@@ -56,10 +59,10 @@ def _axes(image):
     rank = image.shape.rank
     if rank == 2:
         return image[None, None, :, :, None]
-    if rank not in (3, 4, 5) or image.shape[-1] not in (1, 3):
-        raise UserError(f"the image is {image.shape.as_list()}: {WANTED}")
     if rank == 5:
         return image
+    if rank not in (3, 4) or image.shape[-1] not in (1, 3):
+        raise UserError(f"the image is {image.shape.as_list()}: {WANTED}")
     return image[:, None] if rank == 4 else image[None, None]
 
 

@@ -21,6 +21,7 @@ from iodine.errors import UserError, as_whole_number
 from multi_object_datasets import files, hdf5, pack
 from multi_object_datasets.image_files import FRAMINGS
 from multi_object_datasets.scene_file import SceneFile
+from multi_object_datasets.scene_format import HELD_OUT
 
 SUBSETS = ("train", "summary", "test")
 
@@ -67,7 +68,7 @@ class SceneDataset:
     grayscale: bool = False
     saturation: float = 1.0
     background: float = 1.0
-    held_out: int = 0
+    held_out: int = HELD_OUT
     cache: str = None
     framing: str = "crop"
     on_error: str = "raise"
@@ -154,7 +155,9 @@ class SceneDataset:
         if subset not in SUBSETS:
             raise UserError(f"there is no subset '{subset}', only {', '.join(SUBSETS)}")
         if subset == "test" and self.held_out == 0:
-            raise UserError("no scenes are held out for testing: set data.held_out, to 320 say")
+            raise UserError(
+                f"no scenes are held out for testing: set data.held_out, to {HELD_OUT} say"
+            )
         self._need_file()
         batches = self._gather(subset, seed, start_step)
         if self.background != 1 and not {"labels", "mask"} & batches.element_spec.keys():

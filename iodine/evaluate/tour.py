@@ -98,6 +98,7 @@ def add_model(report, name, title, text, checkpoint=None):
             cache=cache,
             batch_size=min(NUM_SCENES, shipped_models.num_scenes(scenes)),
         )
+        dataset.only_held_out = True
         batch = next(dataset("summary").as_numpy_iterator())
     info = run_model(opened.model, batch, seed=0)
     values = metrics.measure(info, opened.model)["ari_nobg"]
@@ -139,7 +140,7 @@ def train(directory, num_steps):
 
 def next_commands():
     """Returns the three commands to try next."""
-    python = f"{os.path.relpath(sys.executable)} -m iodine.main"
+    python = f"{sys.executable} -m iodine.main"
     return (
         f"{python} explore with clevr6_fast out=page.html",
         f"{python} segment with clevr6_fast image=YOUR_IMAGE.png out=slots",
@@ -185,7 +186,7 @@ def tour(out, models=MODELS, num_steps=TRAINING_STEPS):
     """
     began = time.monotonic()
     report = Report(out, "IODINE: scenes taken apart")
-    path = os.path.join(out, "report.html")
+    path = os.path.abspath(os.path.join(out, "report.html"))
     print(PLAN.format(trained=TRAINED, steps=num_steps, report=path), flush=True)
     report.add_text(
         "Scenes that no model was trained on, and the slots that each takes them apart into. A "
@@ -206,7 +207,7 @@ def tour(out, models=MODELS, num_steps=TRAINING_STEPS):
     )
     scores.append(add_model(report, TRAINED, "Balls, just trained", text, directory))
     add_summary(report, scores)
-    path = report.write()
+    report.write()
     print(f"Done in {(time.monotonic() - began) / 60:.1f} minutes. Report: {path}")
     print("Next:", *next_commands(), sep="\n  ")
     return path

@@ -261,7 +261,7 @@ class IODINE(Model):
           Dict of components (the means of their pixels) [B, K, H, W, C], pred_mask_logits and
           pred_mask [B, K, H, W, 1], and recons (the expected image) [B, 1, H, W, C].
         """
-        decoded = self._decode(tf.convert_to_tensor(z), image_shape or self.image_shape)
+        decoded = self._decode(self._as_slots(z), image_shape or self.image_shape)
         means = self.output_dist.component_dist.mean(decoded["components"])
         return {**decoded, "components": means}
 

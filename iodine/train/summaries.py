@@ -67,8 +67,9 @@ def forget_after(directory, step):
       step: number of steps made before.
     """
     for path in glob.glob(f"{glob.escape(directory)}/events.out.tfevents.*"):
-        # A kill may have cut the last record off.
-        records = tf.data.TFRecordDataset(path).ignore_errors().as_numpy_iterator()
+        # A kill may have cut the last record off. TensorFlow remarks on a missing buffer size.
+        records = tf.data.TFRecordDataset(path, buffer_size=2**18).ignore_errors()
+        records = list(records.as_numpy_iterator())
         events = [(tf.compat.v1.Event.FromString(record).step, record) for record in records]
         if any(of_step > step for of_step, _ in events):
             with tf.io.TFRecordWriter(f"{path}.part") as writer:
