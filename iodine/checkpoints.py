@@ -379,7 +379,7 @@ def read_record(path):
             if not reader.has_tensor(RECORD_KEY):
                 return {}
             record = json.loads(reader.get_tensor(RECORD_KEY))
-    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+    except (tf.errors.OpError, RuntimeError, ValueError, IndexError) as error:
         raise UserError(f"the checkpoint '{path}' cannot be read: {error}") from error
     if wrong := _wrong_in_record(record):
         raise UserError(

@@ -15,7 +15,7 @@ from sacred.utils import SacredError, SacredInterrupt, create_basic_stream_logge
 from iodine import checkpoints, config, startup
 from iodine.configurations.named_config import NAMED_CONFIGS, NamedConfig
 from iodine.entries import ENTRIES
-from iodine.errors import UserError, WorkerLost
+from iodine.errors import UserError, WorkerLost, did_you_mean
 from iodine.train.loop import check_periods
 from multi_object_datasets.errors import DatasetError, dataset_error_within
 
@@ -55,6 +55,10 @@ class CommandLineExperiment(Experiment):
         self.logger.addFilter(lambda record: not record.getMessage().startswith(hushed))
         self.named_configs |= NAMED_CONFIGS
         self.stages = []
+
+    def run_commandline(self, argv=None):
+        _check_words((sys.argv if argv is None else argv)[1:], self.commands)
+        return super().run_commandline(argv)
 
     def get_usage(self, program_name=None):
         # Sacred shows the path from `base_dir` to the program.
@@ -113,8 +117,9 @@ class CommandLineExperiment(Experiment):
             _write_without_colors()
         try:
             # Training continues without a reader.
-            is_training = args[0] == self.default_command
-            with contextlib.nullcontext() if is_training else startup.reader_may_leave():
+            if args[0] == self.default_command:
+                return super().run(*args, **kwargs)
+            with startup.reader_may_leave(), _terminable():
                 return super().run(*args, **kwargs)
         except (UserError, DatasetError) as error:
             sys.exit(f"error: {error}")
@@ -140,6 +145,33 @@ class CommandLineExperiment(Experiment):
             if error.print_traceback:
                 raise
             sys.exit(f"error: {error}")
+
+
+def _check_words(words, commands):
+    """Says what is wrong with the first words of a command line, where Sacred shows its usage."""
+    if not words or words[0].startswith("-") or words[0] == "with":
+        return
+    command, *rest = words
+    if command not in commands and command != "help":
+        also = f", and {command} is a config: say `with {command}`" * (command in NAMED_CONFIGS)
+        meant = also or did_you_mean(command, commands)
+        sys.exit(f"error: there is no command '{command}'{meant}")
+    if rest and rest[0] != "with" and not rest[0].startswith("-") and command != "help":
+        sys.exit(f"error: `with` is missing: {command} with {' '.join(rest)}")
+
+
+@contextlib.contextmanager
+def _terminable():
+    """SIGTERM ends a command by an exception, so that it takes back what is half done."""
+
+    def terminate(*_):
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _git_can_be_asked():

@@ -98,6 +98,8 @@ def open_model(
       UserError: if there is no such checkpoint, it does not fit the config, or it was trained on
         the scenes that are to test it.
     """
+    if not isinstance(updates or {}, Mapping):
+        raise UserError(f"updates are {{dotted key: value}}, not {updates!r}")
     name, updates = str(name), dict(updates or {})
     updates.setdefault("checkpoint_dir", name)
     path = checkpoints.latest_checkpoint(updates["checkpoint_dir"])
@@ -199,19 +201,23 @@ def list_models(verify: bool = False) -> dict[str, dict[str, Any]]:
       "figures": what `evaluate` measured, {} if nothing}}.
 
     Raises:
-      UserError: if a file is not the one on the list.
+      UserError: if a file is damaged, or is not the one on the list.
     """
     models = {}
-    for directory in checkpoints.shipped_directories():
-        if verify:
-            shipped_models.verify(directory)
+    directories = checkpoints.shipped_directories()
+    if verify and directories:
+        shipped_models.verify(os.path.dirname(directories[0]))
+    for directory in directories:
         record = checkpoints.read_record(checkpoints.checkpoint_prefix(directory))
         plans = record.get("config", {})
         figures = os.path.join(directory, "evaluation.json")
         content = {}
         if os.path.isfile(figures):
-            with open(figures) as file:
-                content = json.load(file)
+            try:
+                with open(figures) as file:
+                    content = json.load(file)
+            except ValueError as error:
+                raise UserError(f"{figures} is damaged ({error}): clone it again") from error
         models[os.path.basename(directory)] = {
             "config": plans.get("named_config"),
             "data": plans.get("data", {}).get("constructor", "").rpartition(".")[2] or None,

@@ -84,7 +84,7 @@ def evaluate(eval_images, factor_regression, out, seed, _config):
     from iodine.evaluate.factors import choose_regressor
 
     if out:
-        result_files.check_result_path(out)
+        result_files.check_result_path(out, "figures.json")
     # Fitting the factors needs training scenes, of which none lie beside a model.
     num_scenes = 0 if factor_regression else eval_images
     opened = restore(_config, for_testing=True, num_scenes=num_scenes)

@@ -262,7 +262,7 @@ class Model(snt.Module, metaclass=Documented):
             a size that the model was not made for.
         """
         image = tf.convert_to_tensor(data["image"])
-        if image.dtype != tf.float32 or image.shape.rank != 5:
+        if image.dtype != tf.float32 or image.shape.rank != 5 or image.shape[0] == 0:
             raise errors.UserError(
                 f"the image is {image.dtype.name} {image.shape.as_list()}, "
                 "float32 [B, frames, H, W, C] from 0 to 1 is wanted"
@@ -285,9 +285,26 @@ class Model(snt.Module, metaclass=Documented):
         """Data as described above of images in any form that leaves no doubt."""
         return as_data(data, self.image_shape[-1] if self.image_shape else None)
 
+    def _noise_for(self, image, noise):
+        """Noise for images, drawn if None; raises UserError for that of another shape."""
+        wanted = self.noise_shape(shape_of(image)[0])
+        if noise is None:
+            return self.draw_noise(shape_of(image)[0])
+        if not tf.TensorShape(noise.shape).is_compatible_with(
+            [length if isinstance(length, int) else None for length in wanted]
+        ):
+            raise errors.UserError(f"noise of {wanted} is wanted, not of {list(noise.shape)}")
+        return noise
+
     def _as_slots(self, z):
-        """Slots in any floating-point type as float32 [B, K, Z]; raises UserError for others."""
-        z = tf.cast(tf.convert_to_tensor(z), tf.float32)
+        """Slots of any number type as float32 [B, K, Z]; raises UserError for what is none."""
+        try:
+            z = tf.convert_to_tensor(z)
+        except (TypeError, ValueError) as error:
+            raise errors.UserError(f"slots are numbers [B, K, {self.n_z}]") from error
+        if not (z.dtype.is_floating or z.dtype.is_integer):
+            raise errors.UserError(f"slots are numbers [B, K, {self.n_z}], not {z.dtype.name}")
+        z = tf.cast(z, tf.float32)
         if z.shape.rank != 3 or z.shape[-1] != self.n_z:
             raise errors.UserError(
                 f"slots are [B, K, {self.n_z}] for {type(self).__name__}, not {z.shape.as_list()}"
@@ -312,8 +329,7 @@ class Model(snt.Module, metaclass=Documented):
           UserError: as `images`.
         """
         image = self.images(self._as_data(data))
-        noise = self.draw_noise(shape_of(image)[0]) if noise is None else noise
-        return self.infer(image, noise)
+        return self.infer(image, self._noise_for(image, noise))
 
     def __call__(
         self, data: Data, noise: tf.Tensor | None = None
@@ -333,8 +349,7 @@ class Model(snt.Module, metaclass=Documented):
           UserError: as `images`, and if the data lacks a factor that is regressed.
         """
         image = self.images(data)
-        noise = self.draw_noise(shape_of(image)[0]) if noise is None else noise
-        states = self.infer(image, noise, is_training=True)
+        states = self.infer(image, self._noise_for(image, noise), is_training=True)
         last, t = states[-1], len(states) - 1
         total, scalars = self.loss(states)
         for name, value in self.metrics(data, last, t).items():

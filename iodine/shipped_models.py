@@ -5,6 +5,7 @@
 
 import hashlib
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from multi_object_datasets import records
 
 SUMS = "SHA256SUMS"  # In the directory of all models, as sha256sum writes it.
 SCENES = "scenes.tfrecords"  # Held-out scenes, beside a model's weights.
-SUMMED = ("ckpt-*.index", "ckpt-*.data-*", SCENES)
+SUMMED = ("checkpoint", "ckpt-*.index", "ckpt-*.data-*", SCENES, "*.json")
 
 
 def checksum(path: str | os.PathLike) -> str:
@@ -37,33 +38,44 @@ def write_checksums() -> Path:
     return root / SUMS
 
 
-def verify(directory: str | os.PathLike) -> None:
-    """Makes sure that the files of a shipped model are those that the list of checksums names.
+def verify(root: str | os.PathLike) -> None:
+    """Makes sure that the files of the shipped models are those that the list of checksums names.
 
     Args:
-      directory: of the model.
+      root: directory of all models. Those that are too large for the installed package may be
+        missing.
 
     Raises:
       UserError: if a file is missing, changed or not on the list, or there is no list.
     """
-    model = Path(directory)
+    root = Path(root)
+    listed = _listed(root)
+    left_out = {name for name in checkpoints.LEFT_OUT if not (root / name).is_dir()}
+    for model in sorted({name.split("/")[0] for name in listed} - left_out):
+        expected = {name for name in listed if name.startswith(f"{model}/")}
+        found = {f"{model}/{path.name}" for glob in SUMMED for path in root.glob(f"{model}/{glob}")}
+        for name in sorted(expected | found):
+            if name not in found:
+                problem = "is missing"
+            elif name not in expected:
+                problem = f"is not in {SUMS}"
+            elif checksum(root / name) != listed[name]:
+                problem = f"is not the file whose SHA-256 is in {SUMS}"
+            else:
+                continue
+            raise UserError(f"{root / name} {problem}: install the package or clone it again")
+
+
+def _listed(root):
+    """Returns {name of a file: its checksum} of the list of a directory of models."""
     try:
-        lines = (model.parent / SUMS).read_text().splitlines()
-    except OSError as error:
-        raise UserError(f"{model.parent / SUMS} cannot be read: {error.strerror}") from error
-    listed = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
-    expected = {name for name in listed if name.startswith(f"{model.name}/")}
-    found = {f"{model.name}/{path.name}" for pattern in SUMMED for path in model.glob(pattern)}
-    for name in sorted(expected | found):
-        if name not in found:
-            problem = "is missing"
-        elif name not in expected:
-            problem = f"is not in {SUMS}"
-        elif checksum(model.parent / name) != listed[name]:
-            problem = f"is not the file whose SHA-256 is in {SUMS}"
-        else:
-            continue
-        raise UserError(f"{model.parent / name} {problem}: install the package or clone it again")
+        lines = (root / SUMS).read_text().splitlines()
+    except (OSError, UnicodeError) as error:
+        raise UserError(f"{root / SUMS} cannot be read: {error}") from error
+    entries = [re.fullmatch(r"([0-9a-f]{64})  (.+)", line) for line in lines]
+    if not all(entries):
+        raise UserError(f"{root / SUMS} is no list of SHA-256 checksums: clone it again")
+    return {entry[2]: entry[1] for entry in entries}
 
 
 def scenes_beside(checkpoint: str) -> str | None:

@@ -41,12 +41,16 @@ def import_tensorflow():
     missing = [name for name in NEEDLESS if name not in sys.modules]
     sys.modules.update(dict.fromkeys(missing))  # Importing them fails, as if they were missing.
     restore = _filtered_stderr() if hasattr(os, "fork") else lambda: None
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Without Python's traceback.
     try:
         import tensorflow as tf
 
         tf.config.list_physical_devices()  # CUDA's libraries are looked for, and missed.
     finally:
         restore()
+        signal.signal(signal.SIGINT, handler)
         for name in missing:
             del sys.modules[name]
 

@@ -14,6 +14,7 @@ import zlib
 
 import numpy as np
 
+from multi_object_datasets import files
 from multi_object_datasets.errors import DatasetError
 
 SHIPPED = pathlib.Path(__file__).with_name("digits.npz")
@@ -45,7 +46,7 @@ def load(split, path=None):
     elif str(path) == DOWNLOAD:
         arrays = _download(split)
     else:
-        path = pathlib.Path(path).expanduser()
+        path = pathlib.Path(files.expand_home(path))
         try:
             is_npz = path.is_file() and zipfile.is_zipfile(path)
             arrays = _read_npz(path, split) if is_npz else _read_idx(path, split)

@@ -7,9 +7,10 @@ the first scenes of FILE: those that are held out of training here. The module `
 shapes. Scenes are written as they are read, so that a file may be larger than memory.
 """
 
-import contextlib
+import os
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
 import zipfile
@@ -57,17 +58,16 @@ class _HDF5Writer:
 
 
 class _NPZWriter:
-    """Writes arrays to a new npz file, each to a file of its own until their lengths are known."""
+    """Writes arrays to a new npz file, each to a file beside it until their lengths are known."""
 
     def __init__(self, path):
         self._path = path
-        self._folder = tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.")
         self._arrays = {}  # {name: (open file, type, shape of a scene's value)}
 
     def append(self, name, block):
         """Appends [n, ...] to the array of a name."""
         if name not in self._arrays:
-            file = open(pathlib.Path(self._folder.name, str(len(self._arrays))), "w+b")
+            file = open(self._path.with_name(f"{self._path.name}.{len(self._arrays)}"), "w+b")
             self._arrays[name] = file, block.dtype, block.shape[1:]
         self._arrays[name][0].write(np.ascontiguousarray(block))
 
@@ -75,9 +75,8 @@ class _NPZWriter:
         return self
 
     def __exit__(self, error, *_):
-        with self._folder:
-            if error is None:
-                self._put_together()
+        if error is None:
+            self._put_together()
 
     def _put_together(self):
         with zipfile.ZipFile(self._path, "w", zipfile.ZIP_DEFLATED, True, 1) as out:
@@ -111,29 +110,33 @@ def export(path, kind, out, held_out=HELD_OUT):
         raise DatasetError(f"there is no kind {kind!r}; there are: {', '.join(KINDS)}")
     if held_out < 0:
         raise DatasetError(f"held_out must be at least 0, not {held_out}")
-    out = pathlib.Path(out).expanduser()
-    if out.exists():
-        raise DatasetError(f"{out} exists; remove it or give another name")
+    out = pathlib.Path(files.expand_home(out))
+    _check_new(out)
     scene_format = formats.recognise(path)
-    partial = out.with_name(f"{out.name}.partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with (_HDF5Writer if kind == "hdf5" else _NPZWriter)(partial) as writer:
-            scenes = formats.read_numbered_scenes(path, scene_format, progress="exporting")
-            number = _write((scene for _, _, scene in scenes), writer, held_out)
-        if number <= held_out:
-            raise DatasetError(
-                f"{path} has {number} scenes, no more than are held out ({held_out}): none is left "
-                "for train"
-            )
-        with open(partial, "rb+") as file:
-            files.sync(file)
-        files.replace(partial, out)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+            partial = pathlib.Path(folder, out.name)
+            with (_HDF5Writer if kind == "hdf5" else _NPZWriter)(partial) as writer:
+                scenes = formats.read_numbered_scenes(path, scene_format, progress="exporting")
+                number = _write((scene for _, _, scene in scenes), writer, held_out)
+            if number <= held_out:
+                raise DatasetError(
+                    f"{path} has {number} scenes, no more than are held out ({held_out}): none is "
+                    "left for train"
+                )
+            with open(partial, "rb+") as file:
+                files.sync(file)
+            _check_new(out)  # Another process may have written it meanwhile.
+            files.replace(partial, out)
     except OSError as error:
         raise DatasetError(f"cannot write {out}: {error.strerror or error}") from None
-    finally:
-        with contextlib.suppress(OSError):  # Of a folder that is none.
-            partial.unlink(missing_ok=True)
+
+
+def _check_new(out):
+    """Raises a DatasetError if there is a file already."""
+    if os.path.lexists(out):
+        raise DatasetError(f"{out} exists; remove it or give another name")
 
 
 def _write(scenes, writer, held_out):
@@ -175,6 +178,7 @@ def main(argv=None):
     )
     try:
         arguments = parser.parse_args(argv)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         export(**vars(arguments))
         print(f"wrote {arguments.out}")
     except DatasetError as error:

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import gzip
 import json
+import os
 import pathlib
 import shutil
 import sys
@@ -180,7 +181,7 @@ def generate(
     module, variant = generators.load(name, variant)
     workers = available_cpus() if workers is None else workers
     _check_arguments(num_scenes, seed, split, workers)
-    path = pathlib.Path(path).expanduser()
+    path = pathlib.Path(files.expand_home(path))
     chunks = [
         (start, min(start + module.CHUNK_SIZE, num_scenes))
         for start in range(0, num_scenes, module.CHUNK_SIZE)
@@ -188,12 +189,12 @@ def generate(
     if shard is not None:
         chunks = _chunks_of_shard(chunks, *shard)
         path = path.with_name("{}-{:05d}-of-{:05d}".format(path.name, *shard))
-    if path.exists():
+    if os.path.lexists(path):
         raise DatasetError(f"{path} exists; remove it or give another name")
     scenes = {"name": name, "variant": variant, "seed": seed, "split": split}
     if digits is not None:
         is_file = digits != DOWNLOAD
-        scenes["digits"] = str(pathlib.Path(digits).expanduser().absolute()) if is_file else digits
+        scenes["digits"] = os.path.abspath(files.expand_home(digits)) if is_file else digits
     generators.load_sources(name, split, scenes.get("digits"))  # For its errors.
     plan = {**scenes, "num_scenes": num_scenes, "shard": shard and list(shard)}
     directory = path.with_name(path.name + ".parts")

@@ -18,6 +18,7 @@ SPLITS = ("test", "train")
 IMAGES, MASKS, FACTORS = "imgs", "masks", "factors"
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _BLOCK = 64  # Scenes read at a time.
+MAX_ENTITIES = 256  # The numbers of a label map are uint8.
 
 
 def is_hdf5(path):
@@ -61,7 +62,8 @@ def scene_format(path, like=None):
         shapes = {name: array.shape[1:] for name, array in arrays.items()}
         kinds = {name: _kind(array.dtype) for name, array in arrays.items()}
     image, mask = shapes["image"], shapes["mask"]
-    if len(image) not in (3, 4) or (*image[:-1], 1) != (*mask[:-4], *mask[-3:]):
+    is_scene = len(image) in (3, 4) and (*image[:-1], 1) == (*mask[:-4], *mask[-3:])
+    if not is_scene or 0 in image + mask or mask[-4] > MAX_ENTITIES:
         raise DatasetError(
             f"{path}: not a file of scenes: {IMAGES} {list(image)} and {MASKS} {list(mask)} a scene"
         )
@@ -122,10 +124,14 @@ def _arrays(file, path):
             raise DatasetError(f"{path}: group {split} has no {IMAGES} and {MASKS}")
         arrays = {"image": group[IMAGES], "mask": group[MASKS]}
         for name in ("image", "mask"):
-            if arrays[name].dtype != np.uint8:
+            if getattr(arrays[name], "dtype", None) != np.uint8:
                 raise DatasetError(f"{path}: {arrays[name].name[1:]} are not uint8")
-        for name, array in group.get(FACTORS, {}).items():
-            if array.dtype.kind in "biuf" and name not in arrays:
+        factors = group.get(FACTORS, {})
+        if not hasattr(factors, "items"):
+            raise DatasetError(f"{path}: {factors.name[1:]} is no group")
+        for name, array in factors.items():
+            # Groups and dangling links have no type.
+            if hasattr(array, "dtype") and array.dtype.kind in "biuf" and name not in arrays:
                 arrays[name] = array
         found.append((split, arrays))
     if not found:

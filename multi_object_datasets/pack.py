@@ -73,7 +73,7 @@ def _cache_path(source, directory):
     """Returns the path of the cache of a source, named after the first of its files."""
     first, *others = files.expand(source.path)
     path = pathlib.Path(first).absolute()
-    directory = path.parent if directory is None else pathlib.Path(directory).expanduser()
+    directory = path.parent if directory is None else pathlib.Path(files.expand_home(directory))
     name = f"{path.name}+{len(others)}" if others else path.name
     return directory / f"{name}.{'x'.join(map(str, source.image_dim))}.packed"
 
@@ -137,7 +137,7 @@ def main(arguments=None):
     for file in options.files:
         try:
             packed = open_scenes(_source(file, options), options.cache, options.verify)
-        except DatasetError as error:
+        except (DatasetError, MemoryError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
@@ -150,7 +150,7 @@ def main(arguments=None):
 def _source(path, options):
     """Returns what to pack as the options ask for, with its data set's usual crop and size."""
     image_dim = crop_region = None
-    is_folder = pathlib.Path(path).expanduser().is_dir()
+    is_folder = pathlib.Path(files.expand_home(path)).is_dir()
     if not is_folder:
         scene_format = formats.recognise(path)
         image_dim = scene_format.features["image"].shape[-3:-1]

@@ -55,6 +55,21 @@ def test_help_names_the_program_and_what_it_does(capsys):
     assert "The command line: `python -m iodine.main [COMMAND] with CONFIG key=value" in stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["evaluate", "demo_fast"], "`with` is missing: evaluate with demo_fast"),
+        (
+            ["evaluat", "with", "demo_fast"],
+            "there is no command 'evaluat', did you mean 'evaluate'",
+        ),
+        (["demo_fast"], "no command 'demo_fast', and demo_fast is a config: say `with demo_fast`"),
+    ],
+)
+def test_what_is_wrong_with_the_first_words_is_one_line(capsys, words, said):
+    assert said in error_line(capsys, *words)
+
+
 def test_later_words_win_over_the_named_config():
     config = main.get_config("clevr6", {"num_components": 11, "data.max_num_objects": 10})
     assert config["model"]["num_components"] == 11

@@ -14,6 +14,7 @@ from multi_object_datasets import (
     balls,
     export,
     formats,
+    hdf5,
     multi_dsprites,
     objects_room,
     pack,
@@ -30,6 +31,12 @@ FORMATS = {
     "room": objects_room.SCENE_FORMATS["train"],
     "moving balls": balls.SCENE_FORMATS["sequences"],
 }
+
+
+def scene(entities=5):
+    """What a file of one blank scene holds."""
+    masks = np.zeros([1, entities, 4, 4, 1], np.uint8)
+    return {"train/imgs": np.zeros([1, 4, 4, 3], np.uint8), "train/masks": masks}
 
 
 @pytest.mark.parametrize("kind", export.KINDS)
@@ -173,6 +180,13 @@ def test_scenes_of_another_size_and_depth_are_resized(tmp_path):
             ),
             "group train: 'mask' is .1, 5, 4, 4, 1., wanted .2, 5, 4, 4, 1.",
         ),
+        (
+            lambda file: file.update({"train/imgs/x": 1, "train/masks": 1}),
+            "train/imgs are not uint8",
+        ),
+        (lambda file: file.update({**scene(), "train/factors": 1}), "train/factors is no group"),
+        (lambda file: file.update(scene(entities=0)), "not a file of scenes"),
+        (lambda file: file.update(scene(entities=257)), "not a file of scenes"),
     ],
 )
 def test_hdf5_files_of_another_layout_are_named(tmp_path, make, message):
@@ -180,6 +194,28 @@ def test_hdf5_files_of_another_layout_are_named(tmp_path, make, message):
         make(file)
     with pytest.raises(DatasetError, match=f"{tmp_path}/f.h5: {message}"):
         datasets.Tetrominoes(str(tmp_path / "f.h5"), 1)("train")
+
+
+def test_groups_and_dangling_links_among_the_factors_are_none(tmp_path):
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file.update({**scene(), "train/factors/group/x": 1, "train/factors/x": np.ones([1, 5])})
+        file["train/factors/nowhere"] = h5py.SoftLink("/nowhere")
+    assert set(hdf5.scene_format(tmp_path / "f.h5").features) == {"image", "mask", "x"}
+
+
+def test_a_second_export_to_the_same_file_loses_neither(tmp_path, monkeypatch):
+    path, _ = scene_files.write_scenes(tmp_path / "a", FORMATS["tetrominoes"], 3)
+
+    def scenes(*arguments, **options):
+        monkeypatch.undo()
+        export.export(path, "npz", tmp_path / "a.npz", held_out=1)  # by another process
+        return formats.read_numbered_scenes(*arguments, **options)
+
+    monkeypatch.setattr(export.formats, "read_numbered_scenes", scenes)
+    with pytest.raises(DatasetError, match="a.npz exists"):
+        export.export(path, "npz", tmp_path / "a.npz", held_out=2)
+    assert len(np.load(tmp_path / "a.npz")["test/imgs"]) == 1
+    assert sorted(os.listdir(tmp_path)) == ["a", "a.npz"]
 
 
 def test_a_truncated_hdf5_file_is_one_error(tmp_path):

@@ -214,6 +214,15 @@ def test_slots_of_any_floats_are_decoded_and_other_shapes_refused(parts):
     for wrong in (z[0], z[..., 1:]):
         with pytest.raises(UserError, match=rf"slots are \[B, K, {model.n_z}\] for .*, not \["):
             model.decode(wrong)
+    for wrong in ("x", None):
+        with pytest.raises(UserError, match=r"slots are numbers \[B, K, "):
+            model.decode(wrong)
+
+
+def test_noise_of_another_shape_is_refused(parts):
+    model, _, data = parts
+    with pytest.raises(UserError, match=r"noise of \[.*\] is wanted, not of \[.*\]"):
+        model.encode(data, noise_for(model)[..., 1:])
 
 
 def test_a_loss_of_images_in_another_form_is_refused(parts):

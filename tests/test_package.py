@@ -80,6 +80,8 @@ def test_the_wheel_has_the_models_but_the_large_ones(wheel):
     weights = [size for name, size in sizes.items() if ".data-" in name]
     assert len(weights) == len(packed) and max(weights) <= MAX_WEIGHTS
     assert "multi_object_datasets/digits.npz" in sizes
+    page = (tiny.ROOT / "iodine" / "figures" / "explore").iterdir()
+    assert {f"iodine/figures/explore/{path.name}" for path in page} <= sizes.keys()
     for name in checkpoints.LEFT_OUT:
         folder = tiny.ROOT / "checkpoints" / name
         assert max(path.stat().st_size for path in folder.glob("*.data-*")) > MAX_WEIGHTS
@@ -161,17 +163,27 @@ def test_a_changed_a_missing_and_a_foreign_file_are_told(tmp_path):
     model = tmp_path / "demo_fast"
     shutil.copytree(tiny.ROOT / "checkpoints" / "demo_fast", model)
     with pytest.raises(UserError, match="SHA256SUMS cannot be read"):
-        shipped_models.verify(model)
-    shutil.copy(tiny.ROOT / "checkpoints" / "SHA256SUMS", tmp_path)
-    shipped_models.verify(model)
+        shipped_models.verify(tmp_path)
+    (tmp_path / "SHA256SUMS").write_text("nonsense\n")
+    with pytest.raises(UserError, match="SHA256SUMS is no list of SHA-256 checksums"):
+        shipped_models.verify(tmp_path)
+    lines = (tiny.ROOT / "checkpoints" / "SHA256SUMS").read_text().splitlines(keepends=True)
+    # Those that are left out of the package may be missing.
+    of_these = [line for line in lines if line.split("  ")[1].startswith(("demo_fast/", "air"))]
+    (tmp_path / "SHA256SUMS").write_text("".join(of_these))
+    shipped_models.verify(tmp_path)
     scenes = model / "scenes.tfrecords"
     scenes.write_bytes(scenes.read_bytes() + b"x")
     with pytest.raises(UserError, match="scenes.tfrecords is not the file whose SHA-256"):
-        shipped_models.verify(model)
+        shipped_models.verify(tmp_path)
     scenes.unlink()
     with pytest.raises(UserError, match="scenes.tfrecords is missing"):
-        shipped_models.verify(model)
+        shipped_models.verify(tmp_path)
     shutil.copy(tiny.ROOT / "checkpoints" / "demo_fast" / "scenes.tfrecords", model)
     (model / "ckpt-9.index").touch()
     with pytest.raises(UserError, match="ckpt-9.index is not in SHA256SUMS"):
-        shipped_models.verify(model)
+        shipped_models.verify(tmp_path)
+    (model / "ckpt-9.index").unlink()
+    model.rename(tmp_path / "gone")
+    with pytest.raises(UserError, match="demo_fast/checkpoint is missing"):
+        shipped_models.verify(tmp_path)

@@ -80,14 +80,23 @@ def test_what_was_there_stays_where_the_new_file_does_not_fit(tmp_path):
 
 
 def test_a_path_that_cannot_be_written_is_refused_before_the_work(tmp_path):
-    with pytest.raises(UserError, match="is a directory: name a file in it, out=.*/figures.json"):
-        result_files.check_result_path(str(tmp_path))
+    with pytest.raises(UserError, match="is a directory: name a file in it, out=.*/page.html"):
+        result_files.check_result_path(str(tmp_path), "page.html")
     with pytest.raises(UserError, match="the directory of out=.* does not exist"):
-        result_files.check_result_path(str(tmp_path / "nowhere" / "a.json"))
+        result_files.check_result_path(str(tmp_path / "nowhere" / "a.json"), "a.json")
     with pytest.raises(UserError, match="cannot write '/proc/a.html': "):
-        result_files.check_result_path("/proc/a.html")
-    result_files.check_result_path("/dev/null")
-    result_files.check_result_path("figures.json")
+        result_files.check_result_path("/proc/a.html", "a.html")
+    result_files.check_result_path("/dev/null", "a.json")
+    result_files.check_result_path("figures.json", "a.json")
+
+
+def test_a_file_of_another_kind_is_not_replaced(tmp_path):
+    for name in ("photo.png", "empty.png", "old.JSON"):
+        (tmp_path / name).write_text("" if name == "empty.png" else "kept")
+    with pytest.raises(UserError, match="out=.*/photo.png exists and is no .json file"):
+        result_files.check_result_path(str(tmp_path / "photo.png"), "figures.json")
+    for name in ("empty.png", "old.JSON", "new.png"):
+        result_files.check_result_path(tmp_path / name, "figures.json")
 
 
 @pytest.mark.parametrize("out", ["/dev/stdout", "both"])

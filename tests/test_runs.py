@@ -476,9 +476,16 @@ def test_a_missing_observer_package_is_named(tmp_path):
 
 def test_a_broken_cluster_description_gets_a_line(tmp_path, monkeypatch):
     cluster = {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}
-    beyond = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 2}})
-    for broken in ("{", "[3]", '{"cluster": 3}', beyond):
+    first = {"type": "worker", "index": 0}
+    senseless = (
+        {"cluster": cluster, "task": {"type": "worker", "index": 2}},
+        {"cluster": cluster},
+        {"cluster": {"worker": ["localhost"]}, "task": first},
+        {"cluster": {"worker": "localhost:1"}, "task": first},
+        {"cluster": {"ps": ["localhost:1"]}, "task": {"type": "ps", "index": 0}},
+    )
+    for broken in ("{", "[3]", '{"cluster": 3}', *map(json.dumps, senseless)):
         monkeypatch.setenv("TF_CONFIG", broken)
         code, _, stderr = tiny.run_here(*tiny.arguments(checkpoint_dir=tmp_path / "c"))
         assert code == 1 and "Traceback" not in stderr, stderr
-        assert "TF_CONFIG" in stderr
+        assert "TF_CONFIG describes no cluster with this task" in stderr

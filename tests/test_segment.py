@@ -9,6 +9,7 @@ from PIL import Image
 from iodine import main
 from iodine.evaluate import segment
 from iodine.figures.colors import slot_colors
+from multi_object_datasets.errors import DatasetError
 from tests.helpers import tiny, trained
 
 pytestmark = pytest.mark.usefixtures("eagerly")
@@ -118,6 +119,19 @@ def test_long_names_leave_room_for_their_endings(tmp_path):
 def test_what_is_missing_is_one_line(words, said):
     with pytest.raises(ValueError, match=said):
         main.ex.run("segment", named_configs=["tetrominoes_fast"], config_updates=words)
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_an_image_file_that_cannot_be_used_leaves_nothing_behind(tmp_path, is_there):
+    Image.new("RGB", (35, 35), "red").save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"no image")
+    out = tmp_path / "out"
+    if is_there:
+        out.mkdir()
+    words = {"image": str(tmp_path / "*.png"), "out": str(out), "data.batch_size": 1}
+    with pytest.raises(DatasetError, match="b.png: cannot read the image"):
+        main.ex.run("segment", named_configs=["tetrominoes_fast"], config_updates=words)
+    assert out.exists() == is_there and not list(out.glob("*"))
 
 
 def test_the_label_map_names_the_largest_mask_of_each_pixel():

@@ -13,7 +13,7 @@ FOLDER = "multi_object_datasets"  # As configs write it, in the working director
 
 def folder():
     """Returns the folder of generated data files: that of IODINE_DATA, or FOLDER."""
-    return Path(os.environ.get("IODINE_DATA") or FOLDER).expanduser()
+    return Path(files.expand_home(os.environ.get("IODINE_DATA") or FOLDER))
 
 
 def resolve(path):

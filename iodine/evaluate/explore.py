@@ -39,7 +39,7 @@ def explore(model, dataset, checkpoint, images, out, seed):
       UserError: if the page cannot compute the model's decoder or would be too large.
       DatasetError: if an image cannot be used.
     """
-    result_files.check_result_path(out)
+    result_files.check_result_path(out, "page.html")
     decoder, weights = describe(model)
     titles, info = infer_scenes(model, dataset, images, seed)
     height, width, channels = dataset.image_shape

@@ -13,14 +13,22 @@ from iodine.errors import UserError
 from multi_object_datasets import files
 
 
-def check_result_path(path):
+def check_result_path(path, name):
     """Refuses a path that no file can be written to, before the work whose results it is for.
 
+    Args:
+      path: of the file.
+      name: that such a file might have. A file is replaced if it has the same suffix.
+
     Raises:
-      UserError: if it is a directory, or in a directory that does not exist or takes no new file.
+      UserError: if it is a directory, in a directory that does not exist or takes no new file, or
+        a file of another kind.
     """
     if os.path.isdir(path):
-        raise UserError(f"out={path} is a directory: name a file in it, out={path}/figures.json")
+        raise UserError(f"out={path} is a directory: name a file in it, out={path}/{name}")
+    suffix = os.path.splitext(name)[1]
+    if not os.fspath(path).lower().endswith(suffix) and _would_lose(path):
+        raise UserError(f"out={path} exists and is no {suffix} file: give another name")
     if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
         raise UserError(f"the directory of out={path} does not exist")
     try:
@@ -89,6 +97,11 @@ def write_text(path, text):
             _replace(path, text)
     except OSError as error:
         raise UserError(f"cannot write '{path}': {error.strerror or error}") from error
+
+
+def _would_lose(path):
+    """Returns whether a file is at a path whose content a result would replace."""
+    return os.path.isfile(path) and os.path.getsize(path) > 0 and not _stream_of(os.stat(path))
 
 
 def _stream_of(status):

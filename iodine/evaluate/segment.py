@@ -126,18 +126,18 @@ def segment(model, dataset, checkpoint, images, out, seed):
     """
     paths = image_paths(images)
     names, shown, errors, slots = output_names(paths), [], {}, []
-    report = Report(out, f"{type(model).__name__}: {checkpoint}")
     batches = image_files.batches(paths, dataset)
-    for numbers, info in prediction.infer(model, batches, len(paths), seed, last_iteration):
-        for b, number in enumerate(numbers):
-            slots.append(write_slots(report, names[number], paths[number], info, b))
-            errors[number] = info["metrics"]["mse"][b, 0]
-        if (room := NUM_SHOWN - sum(len(part["data"]["image"]) for part in shown)) > 0:
-            shown.append(tf.nest.map_structure(lambda x, n=room: x[:n].copy(), info))
-    write_arrays(report, ALL_SLOTS, {k: np.stack([s[k] for s in slots]) for k in slots[0]})
-    info = tf.nest.map_structure(lambda *parts: np.concatenate(parts), *shown)
-    add_images(report, info, {paths[number]: error for number, error in errors.items()})
-    print(f"wrote the slots of {_files(errors)} and {report.write()}")
+    with Report(out, f"{type(model).__name__}: {checkpoint}") as report:
+        for numbers, info in prediction.infer(model, batches, len(paths), seed, last_iteration):
+            for b, number in enumerate(numbers):
+                slots.append(write_slots(report, names[number], paths[number], info, b))
+                errors[number] = info["metrics"]["mse"][b, 0]
+            if (room := NUM_SHOWN - sum(len(part["data"]["image"]) for part in shown)) > 0:
+                shown.append(tf.nest.map_structure(lambda x, n=room: x[:n].copy(), info))
+        write_arrays(report, ALL_SLOTS, {k: np.stack([s[k] for s in slots]) for k in slots[0]})
+        info = tf.nest.map_structure(lambda *parts: np.concatenate(parts), *shown)
+        add_images(report, info, {paths[number]: error for number, error in errors.items()})
+        print(f"wrote the slots of {_files(errors)} and {report.write()}")
 
 
 def _files(paths):

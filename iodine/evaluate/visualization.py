@@ -286,11 +286,11 @@ def visualize(model, dataset, checkpoint, images, out, num_images, seed):
     if out is None:
         step = checkpoint.rsplit("-", 1)[-1]
         out = os.path.join(shipped_models.folder_for_results(checkpoint), f"report-{step}")
-    report = Report(out, f"{type(model).__name__}: {checkpoint}")
-    if images is None:
-        show_held_out_scenes(report, model, dataset, batch, num_images, seed)
-    else:
-        show_image_files(report, model, batch, np.int32(numbers), paths, seed)
-    if hasattr(model, "sample_prior"):
-        add_samples(report, model, dataset.image_shape, seed)
-    print(f"wrote {report.write()}")
+    with Report(out, f"{type(model).__name__}: {checkpoint}") as report:
+        if images is None:
+            show_held_out_scenes(report, model, dataset, batch, num_images, seed)
+        else:
+            show_image_files(report, model, batch, np.int32(numbers), paths, seed)
+        if hasattr(model, "sample_prior"):
+            add_samples(report, model, dataset.image_shape, seed)
+        print(f"wrote {report.write()}")

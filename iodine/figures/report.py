@@ -1,6 +1,7 @@
 """A page of figures: PNG files, and one HTML file that holds them all."""
 
 import base64
+import contextlib
 import html
 import os
 
@@ -30,6 +31,8 @@ summary { cursor: pointer; color: #0550ae; font-size: 0.9rem; }
 class Report:
     """Figures with captions, in the order in which they are added.
 
+    As a context it takes back what it has written if it is left by an error.
+
     Args:
       directory: where to write: a new directory, or an empty one.
       title: of the page.
@@ -39,6 +42,8 @@ class Report:
     """
 
     def __init__(self, directory, title):
+        self._is_new = not os.path.isdir(directory)
+        self._written = []
         try:
             os.makedirs(directory, exist_ok=True)
             if os.listdir(directory):
@@ -48,6 +53,18 @@ class Report:
         self.directory = directory
         self.title = html.escape(title)
         self.parts = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, error, *_):
+        if error is None:
+            return
+        with contextlib.suppress(OSError):
+            for path in self._written:
+                os.unlink(path)
+            if self._is_new:
+                os.rmdir(self.directory)
 
     def add_heading(self, text):
         """Begins a section."""
@@ -109,6 +126,7 @@ class Report:
         path = os.path.join(self.directory, name)
         try:
             with open(path, "xb") as file:
+                self._written.append(path)
                 file.write(content)
         except OSError as error:
             raise UserError(f"cannot write '{path}': {error}") from error

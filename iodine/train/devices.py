@@ -3,11 +3,14 @@
 import contextlib
 import json
 import os
+import re
 import signal
 
 import tensorflow as tf
 
 from iodine.errors import UserError
+
+ADDRESS = re.compile(r".+:\d+")  # of a worker
 
 
 def create_strategy(name):
@@ -63,14 +66,21 @@ def _check_cluster(description):
     """Raises a `UserError` unless TF_CONFIG describes a cluster and a task of it."""
     try:
         described = json.loads(description)
-        task = described.get("task", {"type": "worker", "index": 0})
-        described["cluster"][task["type"]][int(task["index"])]
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        task, cluster = described["task"], described["cluster"]
+        tasks = cluster[task["type"]]
+        is_one = (
+            task["type"] in ("chief", "worker")
+            and all(isinstance(addresses, list) for addresses in cluster.values())
+            and all(ADDRESS.fullmatch(address) for group in cluster.values() for address in group)
+            and 0 <= int(task["index"]) < len(tasks)
+        )
+    except (ValueError, TypeError, KeyError, AttributeError):
+        is_one = False
+    if not is_one:
         raise UserError(
-            "the environment's TF_CONFIG describes no cluster with this task "
-            f"({type(error).__name__}: {error}): "
+            f"the environment's TF_CONFIG describes no cluster with this task: {description}, not "
             '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}'
-        ) from error
+        )
 
 
 def set_memory_growth(growth):
