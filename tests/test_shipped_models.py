@@ -36,7 +36,6 @@ NUM_BESIDE = 16  # scenes beside those whose data a generator draws in no time
 MAX_BYTES = {
     **dict.fromkeys(SCENES, 3_000_000),
     "clevr6_fast": 5_000_000,
-    "multi_dsprites_fast": 5_000_000,
     "air": 14_000_000,
     "air_small": 20_000_000,
 }
