@@ -287,9 +287,10 @@ class Model(snt.Module, metaclass=Documented):
 
     def _noise_for(self, image, noise):
         """Noise for images, drawn if None; raises UserError for that of another shape."""
-        wanted = self.noise_shape(shape_of(image)[0])
+        batch_size = shape_of(image)[0]
         if noise is None:
-            return self.draw_noise(shape_of(image)[0])
+            return self.draw_noise(batch_size)
+        wanted = self.noise_shape(batch_size)
         if not tf.TensorShape(noise.shape).is_compatible_with(
             [length if isinstance(length, int) else None for length in wanted]
         ):

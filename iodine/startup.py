@@ -41,16 +41,18 @@ def import_tensorflow():
     missing = [name for name in NEEDLESS if name not in sys.modules]
     sys.modules.update(dict.fromkeys(missing))  # Importing them fails, as if they were missing.
     restore = _filtered_stderr() if hasattr(os, "fork") else lambda: None
-    handler = signal.getsignal(signal.SIGINT)
-    if handler is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Without Python's traceback.
+    # Ctrl-C ends the import without Python's traceback.
+    takes_sigint = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if takes_sigint:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         import tensorflow as tf
 
         tf.config.list_physical_devices()  # CUDA's libraries are looked for, and missed.
     finally:
         restore()
-        signal.signal(signal.SIGINT, handler)
+        if takes_sigint:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         for name in missing:
             del sys.modules[name]
 

@@ -120,3 +120,12 @@ def test_curves_share_an_axis_and_a_mere_result_is_a_line_across():
     assert mse.get_lines()[1].get_linestyle() == ":"
     assert [list(line.get_ydata()) for line in ari.get_lines()] == [[0.0, 1.0]]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+
+
+def test_a_comparison_that_fails_leaves_nothing_behind(tmp_path):
+    config = main.get_config("tetrominoes", {**tiny.UPDATES, "data.held_out": 0})
+    dataset, model = main.build(config["data"]), main.build(config["model"])
+    models = [compare.TrainedModel(f"{name}/ckpt-1", model) for name in "ab"]
+    with pytest.raises(UserError, match="no scenes are held out"):
+        compare.compare(models, dataset, str(tmp_path / "out"), num_images=2, seed=0)
+    assert not list(tmp_path.iterdir())

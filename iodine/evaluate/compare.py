@@ -1,5 +1,6 @@
 """Compares trained models: the same held-out scenes, and the same noise where it has one shape."""
 
+import contextlib
 import json
 import os
 import sys
@@ -134,26 +135,31 @@ def compare(models, dataset, out, num_images, seed):
       UserError: if the directory is not empty.
     """
     names = [f"({i + 1})" for i in range(len(models))]
-    report = Report(out, "Comparison of trained models") if out else None
-    values = []
-    for name, (checkpoint, model) in zip(names, models):
-        print(f"{name} {type(model).__name__}: {checkpoint}", flush=True)
-        values.append(evaluation.score_held_out(model, dataset, num_images, seed, lambda info: {}))
-    named = {}
-    for _, model in models:
-        named |= metrics.named(model.METRICS)
-    comparison = figures(models, values)
-    rows = table(comparison, named)
-    print(f"{evaluation.format_table(rows)}\n{comparison['num_images']} scenes", flush=True)
-    if report:
-        report.write_file("comparison.json", json.dumps(comparison, indent=1).encode())
-        long_names = [f"{name} {c}" for name, (c, _) in zip(names, models)]
-        report.add_text(f"{comparison['num_images']} held-out scenes. " + "; ".join(long_names))
-        add_decompositions(report, models, names, dataset, seed)
-        report.add_heading("Metrics")
-        report.add_table(rows)
-        add_curves(report, models, names, values, named)
-        print(f"wrote {report.write()}")
+    report_or_none = (
+        Report(out, "Comparison of trained models") if out else contextlib.nullcontext()
+    )
+    with report_or_none as report:
+        values = []
+        for name, (checkpoint, model) in zip(names, models):
+            print(f"{name} {type(model).__name__}: {checkpoint}", flush=True)
+            values.append(
+                evaluation.score_held_out(model, dataset, num_images, seed, lambda info: {})
+            )
+        named = {}
+        for _, model in models:
+            named |= metrics.named(model.METRICS)
+        comparison = figures(models, values)
+        rows = table(comparison, named)
+        print(f"{evaluation.format_table(rows)}\n{comparison['num_images']} scenes", flush=True)
+        if report:
+            report.write_file("comparison.json", json.dumps(comparison, indent=1).encode())
+            long_names = [f"{name} {c}" for name, (c, _) in zip(names, models)]
+            report.add_text(f"{comparison['num_images']} held-out scenes. " + "; ".join(long_names))
+            add_decompositions(report, models, names, dataset, seed)
+            report.add_heading("Metrics")
+            report.add_table(rows)
+            add_curves(report, models, names, values, named)
+            print(f"wrote {report.write()}")
 
 
 def add_decompositions(report, models, names, dataset, seed):
