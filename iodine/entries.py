@@ -276,6 +276,13 @@ _PLANS = (
         "share",
         of_stage=True,
     ),
+    _fed(
+        "random_light",
+        1.0,
+        "Least factor of a training scene's channels, random up to 1; 1 leaves them as they are.",
+        "share",
+        of_stage=True,
+    ),
     _fed("data", {}, "Plan of the data set.", "any"),
     _fed("model", {}, "Plan of the model.", "any"),
     _fed("optimizer", {}, "Plan of the optimizer.", "any"),

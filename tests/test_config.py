@@ -26,6 +26,7 @@ FED = {
     "kl_weight": (5.0, "model.kl_weight"),
     "saturation": (0.25, "data.saturation"),
     "background": (0.25, "data.background"),
+    "random_light": (0.25, "data.random_light"),
 }
 
 

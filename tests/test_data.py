@@ -1,6 +1,7 @@
 """Batches: the reference's figures, what each data set gives, and what is refused."""
 
 import functools
+import itertools
 import json
 import math
 import os
@@ -243,6 +244,27 @@ def test_saturation_moves_colours_to_and_from_their_average(tmp_path):
     np.testing.assert_array_equal(gray["mask"], full["mask"])
 
 
+def test_random_light_multiplies_the_channels_of_training_scenes_alone(tmp_path):
+    path = scene_files.write_numbered_tetrominoes(tmp_path, 6)
+    plain = datasets.Tetrominoes(path, 2, [35, 35], held_out=2)
+    lit = datasets.Tetrominoes(path, 2, [35, 35], held_out=2, random_light=0.25)
+    factors = []
+    for before, after in itertools.islice(zip(plain(), lit()), 20):
+        for scene, channel in np.ndindex(2, 3):
+            own, seen = (b["image"].numpy()[scene, ..., channel] for b in (before, after))
+            shares = seen[own > 0] / own[own > 0]
+            np.testing.assert_allclose(shares, shares[0], atol=1e-5)
+            factors.append(shares[0])
+        np.testing.assert_array_equal(after["mask"], before["mask"])
+    assert 0.25 <= min(factors) < 0.3 and 0.95 < max(factors) <= 1 + 1e-6
+    later = next(iter(lit(start_step=7)))
+    again = next(itertools.islice(lit(), 7, None))
+    np.testing.assert_array_equal(later["image"], again["image"])
+    np.testing.assert_array_equal(
+        next(iter(lit("test")))["image"], next(iter(plain("test")))["image"]
+    )
+
+
 @pytest.mark.parametrize("soft", [False, True])
 def test_background_darkens_what_no_object_covers(tmp_path, soft):
     fmt, rng = tetrominoes.SCENE_FORMAT, np.random.default_rng(0)
@@ -279,6 +301,7 @@ def test_background_of_images_without_masks_is_refused(tmp_path):
         (datasets.CLEVR, {"batch_size": 0}, "batch_size must be at least 1"),
         (datasets.CLEVR, {"batch_size": [1]}, "batch_size must be at least 1, not .1."),
         (datasets.CLEVR, {"shuffle_buffer": "all"}, "shuffle_buffer must be at least 1, or None"),
+        (datasets.CLEVR, {"random_light": 2}, "data.random_light must be from 0 to 1, not 2"),
         (datasets.CLEVR, {"saturation": None}, "data.saturation must be at least 0, not None"),
         (datasets.CLEVR, {"background": "x"}, "data.background must be from 0 to 1, not 'x'"),
         (datasets.CLEVR, {"max_num_objects": "inf"}, "max_num_objects must be a number of objects"),

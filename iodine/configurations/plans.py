@@ -17,6 +17,7 @@ def data_plan(c, constructor, file_name, **options):
         "image_dim": c.image_dim,
         "saturation": c.saturation,
         "background": c.background,
+        "random_light": c.random_light,
         **options,
     }
 

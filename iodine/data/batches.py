@@ -37,8 +37,7 @@ def compact_batch(packed, factors, num_frames=None):
             for factor, names in factors.items()
             if packed.keys() >= set(names)  # Other projects' files may lack them.
         }
-    if "scene" in packed:
-        batch["scene"] = packed["scene"]
+    batch.update({name: packed[name] for name in ("scene", "light") if name in packed})
     return batch
 
 
@@ -46,16 +45,18 @@ def recolor(batch, grayscale=False, saturation=1.0, background=1.0, num_backgrou
     """Changes the colours of a compact batch.
 
     Args:
-      batch: dict of tensors, see `expand`; with labels or mask if the background changes.
+      batch: dict of tensors, see `expand`; with labels or mask if the background changes. It may
+        have `light`, [B, C], what the channels of each scene are multiplied by.
       grayscale: whether to average the channels into one.
       saturation: what the channels' distance from their average is multiplied by.
       background: share of its brightness that the background keeps.
       num_background: number of entities, the first ones, that are the background.
 
     Returns:
-      The batch, its image as floats where anything changed.
+      The batch without `light`, its image as floats where anything changed.
     """
-    if not grayscale and saturation == 1 and background == 1:
+    light = batch.get("light")
+    if light is None and not grayscale and saturation == 1 and background == 1:
         return batch
     image = _as_floats(batch["image"])
     if background != 1:
@@ -64,10 +65,13 @@ def recolor(batch, grayscale=False, saturation=1.0, background=1.0, num_backgrou
         else:
             cover = tf.reduce_sum(_as_floats(batch["mask"][:, :, :num_background]), axis=2)
         image *= 1.0 - (1.0 - background) * cover  # [B, T, H, W, C]
+    if light is not None:
+        image *= light[:, None, None, None]
     if grayscale or saturation != 1:
         gray = tf.reduce_mean(image, axis=-1, keepdims=True)
         image = gray if grayscale else gray + saturation * (image - gray)
-    return {**batch, "image": image}
+    kept = {name: value for name, value in batch.items() if name != "light"}
+    return {**kept, "image": image}
 
 
 def expand(batch):

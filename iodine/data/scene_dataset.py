@@ -48,6 +48,8 @@ class SceneDataset:
         leave [0, 1].
       background: share of its brightness that the background keeps, from 0, black, to 1. It is
         what the true masks say.
+      random_light: training scenes are lit by lights of their own: their channels are multiplied
+        by random numbers from this one to 1. What is alike in all scenes, as a floor, then is not.
       held_out: number of scenes that are for testing and not trained on, the first ones of the
         file, whether left out or not. A file without more scenes than that serves both.
       cache: directory for the packed scenes, None for that of the file.
@@ -68,6 +70,7 @@ class SceneDataset:
     grayscale: bool = False
     saturation: float = 1.0
     background: float = 1.0
+    random_light: float = 1.0
     held_out: int = HELD_OUT
     cache: str = None
     framing: str = "crop"
@@ -89,6 +92,8 @@ class SceneDataset:
             raise UserError(f"data.saturation must be at least 0, not {self.saturation!r}")
         if not _is_number(self.background, 0, 1):
             raise UserError(f"data.background must be from 0 to 1, not {self.background!r}")
+        if not _is_number(self.random_light, 0, 1):
+            raise UserError(f"data.random_light must be from 0 to 1, not {self.random_light!r}")
         if self.shuffle_buffer is not None and not _is_number(self.shuffle_buffer, 1):
             raise UserError("data.shuffle_buffer must be at least 1, or None for no shuffling")
         self.path = default_files.resolve(self.path)
@@ -302,11 +307,21 @@ class SceneDataset:
         }
         if subset == "test":
             fields["scene"] = (np.dtype(np.int64), ())
+        num_channels = fields["image"][1][-1]
+        if subset == "train" and self.random_light != 1:
+            fields["light"] = (np.dtype(np.float32), (num_channels,))
 
         def gather(step):
             chosen = choose(int(step))
             scenes = packed.read(chosen)
-            return [chosen if name == "scene" else scenes[name] for name in fields]
+            values = {name: scenes[name] for name in packed.dtype.names}
+            if "scene" in fields:
+                values["scene"] = chosen
+            if "light" in fields:
+                rng = np.random.default_rng([seed, int(step), num_channels])
+                light = rng.uniform(self.random_light, 1.0, (size, num_channels))
+                values["light"] = light.astype(np.float32)
+            return [values[name] for name in fields]
 
         def gather_graph(step):
             values = tf.numpy_function(gather, [step], [dtype for dtype, _ in fields.values()])
