@@ -314,10 +314,9 @@ class SceneDataset:
         def gather(step):
             chosen = choose(int(step))
             scenes = packed.read(chosen)
-            values = {name: scenes[name] for name in packed.dtype.names}
-            if "scene" in fields:
-                values["scene"] = chosen
+            values = {"scene": chosen, **{name: scenes[name] for name in packed.dtype.names}}
             if "light" in fields:
+                # A third number that is not 0, as the order of an epoch is drawn with two.
                 rng = np.random.default_rng([seed, int(step), num_channels])
                 light = rng.uniform(self.random_light, 1.0, (size, num_channels))
                 values["light"] = light.astype(np.float32)
